@@ -1,0 +1,187 @@
+"""A stage's folder: config.json + safetensors + provenance + SHA-256. Stages meet here and nowhere else.
+
+config.json is written last, so a folder with one is complete; everything that it lists is verified when it is loaded.
+"""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganlet import __version__
+from ganlet.errors import GanletError
+from ganlet.files import atomic_path, read_json, sha256_file, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEMA = 1
+CONFIG = "config.json"
+GENERATOR = "weights.safetensors"
+CRITIC = "critic.safetensors"
+STAGES = ("teacher", "transfer", "student")  # in the order in which they follow each other
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A complete stage on disk. `config` is the content of config.json."""
+
+    folder: Path
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.config["stage"])
+
+    @property
+    def key(self) -> str:
+        """What the stage was made from; equal keys mean that it need not be made again."""
+        return str(self.config["provenance"]["key"])
+
+    @property
+    def weights_sha256(self) -> str:
+        return str(self.config["files"][GENERATOR]["sha256"])
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """steps, images, seconds, peak_memory_mib, predicted_memory_mib; empty for an imported stage."""
+        return dict(self.config.get("training", {}))
+
+    def tensors(self, name: str = GENERATOR) -> "dict[str, Tensor]":
+        """The tensors of one file of the stage, after its size and hash were found to be right."""
+        expected = self.config["files"].get(name)
+        path = self.folder / name
+        if expected is None:
+            raise GanletError(f"{self.folder} holds no {name}; this stage was made without a critic, train one instead.")
+        if not path.is_file():
+            raise GanletError(f"{path} is missing although {CONFIG} lists it; restore it or run the stage again.")
+        if path.stat().st_size != expected["bytes"] or sha256_file(path) != expected["sha256"]:
+            raise GanletError(
+                f"{path} was changed or cut short after it was made: it has {path.stat().st_size} bytes and another "
+                f"SHA-256, expected {expected['bytes']} bytes; restore it, or delete {self.folder} and run again."
+            )
+        return read_tensors(path)
+
+
+def save_stage(
+    folder: Path,
+    *,
+    stage: str,
+    networks: Mapping[str, "tuple[str, dict[str, Any], Mapping[str, Tensor]]"],
+    provenance: dict[str, Any],
+    training: dict[str, Any],
+) -> Stage:
+    """Write a stage. `networks` maps "generator" / "critic" to (file name, config, state dict)."""
+    files: dict[str, dict[str, Any]] = {}
+    for file_name, _, tensors in networks.values():
+        write_tensors(folder / file_name, tensors)
+        files[file_name] = describe_file(folder / file_name)
+    config = {
+        "schema": SCHEMA,
+        "stage": stage,
+        **{role: network for role, (_, network, _) in networks.items()},
+        "files": files,
+        "training": training,
+        "provenance": provenance | {"versions": versions()},
+    }
+    write_json(folder / CONFIG, config)
+    return Stage(folder, config)
+
+
+def load_stage(folder: Path) -> Stage:
+    """Read a stage's folder. Raises GanletError when it is missing, unfinished, damaged or of another schema."""
+    if not folder.is_dir():
+        raise GanletError(f"{folder} does not exist; expected the folder of a trained stage, make it with `ganlet run`.")
+    if not (folder / CONFIG).is_file():
+        raise GanletError(f"{folder} has no {CONFIG}: the stage is not finished; run the same command again to finish it.")
+    config = read_json(folder / CONFIG)
+    wanted = {"stage": str, "generator": dict, "files": dict, "provenance": dict}
+    valid = isinstance(config, dict) and all(isinstance(config.get(k), kind) for k, kind in wanted.items())
+    if not valid or config.get("schema") != SCHEMA or GENERATOR not in config["files"] or "key" not in config["provenance"]:
+        raise GanletError(f"{folder / CONFIG} is not a stage of schema {SCHEMA}; make it again with this version of Ganlet.")
+    return Stage(folder, config)
+
+
+def find_stage(path: Path) -> Stage:
+    """The stage at `path`: a stage's folder, or of a run's folder the last complete stage."""
+    if (path / CONFIG).is_file():
+        return load_stage(path)
+    complete = [path / name for name in STAGES if (path / name / CONFIG).is_file()]
+    if not complete:
+        raise GanletError(f"{path} holds no trained stage ({', '.join(STAGES)}); make one with `ganlet run RECIPE`.")
+    return load_stage(complete[-1])
+
+
+def stages_of(run: Path) -> dict[str, Stage]:
+    """All complete stages of a run by name, in order."""
+    return {name: load_stage(run / name) for name in STAGES if (run / name / CONFIG).is_file()}
+
+
+# ---------------------------------------------------------------- tensors
+
+
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", note: str | None = None) -> None:
+    """Write tensors as safetensors, atomically. `note` is stored with them (one key: more have no fixed order)."""
+    from safetensors.torch import save_file
+
+    contiguous = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(contiguous, temporary, metadata={"ganlet": note} if note is not None else None)
+        except Exception as error:  # safetensors raises its own class for a full disk
+            raise OSError(None, str(error)) from error
+
+
+def read_tensors(path: Path) -> "dict[str, Tensor]":
+    """Read a safetensors file to the processor. Raises GanletError when it is missing, damaged or another format."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise GanletError(
+            f"{path} is not a whole safetensors file ({error}); expected weights written by Ganlet or another "
+            "safetensors writer, restore it or make it again."
+        ) from error
+
+
+def read_note(path: Path) -> str | None:
+    """The note stored by `write_tensors`. Raises GanletError as `read_tensors` does."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return (opened.metadata() or {}).get("ganlet")
+    except (SafetensorError, OSError) as error:
+        raise GanletError(f"{path} is not a whole safetensors file ({error}); delete it and run again.") from error
+
+
+# ---------------------------------------------------------------- manifest and provenance
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """bytes and sha256 of a file, as config.json and manifest.json list them."""
+    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def add_to_manifest(run: Path, name: str, **about: Any) -> None:
+    """List RUN/NAME in RUN/manifest.json with its bytes, its hash and `about`."""
+    path = run / "manifest.json"
+    manifest = read_json(path) if path.is_file() else {"schema": SCHEMA, "files": {}}
+    manifest["files"][name] = describe_file(run / name) | about
+    manifest["files"] = dict(sorted(manifest["files"].items()))
+    write_json(path, manifest)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on; packages that are not installed are left out."""
+    found = {"ganlet": __version__, "python": platform.python_version()}
+    for package in ("torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "safetensors", "pillow"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,300 @@
+"""The command line: one command a verb; each parses, calls one function and prints one result."""
+
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from ganlet import __version__
+from ganlet.errors import GanletError, Interrupted
+
+# torch's profiler, which measures memory, writes notes to the terminal unless told otherwise before torch is imported.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+EXIT_FAILED, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="ganlet",
+    help=__import__("ganlet").__doc__,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipePath = Annotated[Path, typer.Argument(help="Recipe, a TOML file.", show_default=False)]
+RunPath = Annotated[Path, typer.Argument(help="Folder of a run, such as exported/kittens-quick.", show_default=False)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
+Out = Annotated[Path | None, typer.Option("--out", "--run", metavar="DIR", help="Folder of the run; exported/NAME unless told.")]
+Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on standard output.")]
+
+
+def _observer() -> Any:
+    from ganlet.ui import Terminal
+
+    return Terminal()
+
+
+def _recipe(path: Path, overrides: list[str] | None) -> Any:
+    from ganlet.recipe import load_recipe
+
+    return load_recipe(path, overrides or [])
+
+
+def _finish(as_json: bool, result: dict[str, Any], text: str) -> None:
+    """The one result of a command: a sentence, and with --json one object as the last line."""
+    if text:
+        print(text)
+    if as_json:
+        print(json.dumps(result, allow_nan=False))
+
+
+@app.command()
+def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+    """Do everything a recipe asks for; the same command again resumes.
+
+    Example: ganlet run recipes/kittens-quick.toml --set distill.train.batch=16
+    """
+    from ganlet.pipeline import run_recipe
+
+    parsed = _recipe(recipe, overrides)
+    folder = out or Path("exported") / parsed.run.name
+    command = shlex.join(["ganlet", "run", str(recipe), *(f"--set={o}" for o in overrides or [])])
+    report = run_recipe(parsed, folder, _observer(), command)
+    _show_verdict(report, folder, as_json)
+
+
+def _one_stage(section: str) -> Callable[..., None]:
+    def command(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+        from ganlet.pipeline import STEPS, Workplace
+
+        parsed = _recipe(recipe, overrides)
+        if getattr(parsed, section) is None:
+            raise GanletError(f"{recipe} has no [{section}] section; add one, or run another stage.")
+        place = Workplace.open(parsed, out or Path("exported") / parsed.run.name, _observer())
+        stage = STEPS[section](place)
+        result = {"stage": stage.name, "folder": str(stage.folder), "training": stage.training}
+        _finish(as_json, result, f"{stage.name} is complete: {stage.folder}")
+
+    return command
+
+
+_HELP = {
+    "teacher": ("train", "Train the teacher of a recipe.", "ganlet train recipes/kittens-quick.toml"),
+    "transfer": ("transfer", "Train another run's GAN on with its deep layers frozen.", "ganlet transfer recipes/kittens-to-monsters.toml"),
+    "distill": ("distill", "Distil the teacher into the recipe's student.", "ganlet distill recipes/kittens-quick.toml"),
+}
+for _section, (_verb, _what, _example) in _HELP.items():
+    app.command(_verb, help=f"{_what}\n\nExample: {_example}")(_one_stage(_section))
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of one stage.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="Target: onnx.")] = "onnx",
+    as_json: Json = False,
+) -> None:
+    """Write the generator of a run, or of one stage, as a file that runs without torch.
+
+    Example: ganlet export exported/kittens-quick/student --to onnx
+    """
+    from ganlet.artifact import CONFIG, find_stage
+    from ganlet.pipeline import export as export_stage
+
+    if to != "onnx":
+        raise GanletError(f"--to {to} is not a target of this version; expected onnx.")
+    stage = find_stage(source)
+    path = export_stage(stage, source.parent if (source / CONFIG).is_file() else source, _observer())
+    _finish(as_json, {"path": str(path), "stage": stage.name, "bytes": path.stat().st_size}, str(path))
+
+
+@app.command("import")
+def import_weights(
+    weights: Annotated[Path, typer.Argument(help="State dict of a generator: .pt or .safetensors.", show_default=False)],
+    like: Annotated[Path, typer.Option("--like", metavar="RECIPE", help="Recipe whose network the weights are of.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the run to make.")],
+    stage: Annotated[str, typer.Option("--stage", help="teacher or student.")] = "teacher",
+    critic: Annotated[Path | None, typer.Option("--critic", help="State dict of its critic.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a run of foreign weights, ready for export, distill and sample.
+
+    Example: ganlet import generator.pt --like recipes/basework-teacher.toml --stage teacher --out exported/mine
+    """
+    from ganlet.foreign import import_stage
+
+    made = import_stage(weights, _recipe(like, None), stage, out, critic)
+    _finish(as_json, {"stage": made.name, "folder": str(made.folder)}, f"{made.name} imported: {made.folder}")
+
+
+@app.command()
+def verify(run: RunPath, as_json: Json = False) -> None:
+    """Measure parity, fidelity and budgets of a run; exit 0 passed, 1 failed, 2 could not run.
+
+    Example: ganlet verify exported/kittens-quick
+    """
+    from ganlet import pipeline
+    from ganlet.recipe import load_recipe
+
+    if not run.is_dir():
+        raise GanletError(f"{run} does not exist; give the folder of a run, such as those in exported/.")
+    parsed = load_recipe(run / "recipe.toml")
+    place = pipeline.Workplace(parsed, run, pipeline.open_pictures(parsed, _observer()), _observer())
+    _show_verdict(pipeline.verify(place), run, as_json)
+
+
+def _show_verdict(report: dict[str, Any], run: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from ganlet.report import checks_table, summary_table
+
+    console = Console()
+    console.print(summary_table(report))
+    console.print(checks_table(report))
+    _finish(as_json, report, f"verdict: {report['verdict']} ({run / 'report.json'})")
+    if report["verdict"] != "passed":
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def sample(
+    artifact: Annotated[Path, typer.Argument(help="An .onnx file, a run, or a stage's folder.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the PNG files.")],
+    count: Annotated[int, typer.Option("-n", "--count", help="Number of pictures.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", help="Picture i of a seed is always the same.")] = 0,
+    start: Annotated[int, typer.Option("--start", help="Index of the first picture.")] = 0,
+    grid: Annotated[bool, typer.Option("--grid", help="Also write grid.png, a sheet of the first 64.")] = False,
+    label: Annotated[int | None, typer.Option("--label", help="Class of a conditional generator.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw pictures of a generator into a folder. Needs no torch for an .onnx file.
+
+    Example: ganlet sample exported/kittens-quick/generator.onnx -n 500 --out pictures --seed 0 --grid
+    """
+    sampler = _sampler(artifact)
+    with _observer().watch("sample", "pictures") as update:
+        paths = sampler.save(out, count, seed=seed, start=start, grid=grid, label=label, progress=update)
+    _finish(as_json, {"folder": str(out), "pictures": count, "last": str(paths[-1])}, f"{count} pictures in {out}")
+
+
+def _sampler(artifact: Path) -> Any:
+    from ganlet.device import Sampler
+
+    if artifact.is_dir() and (artifact / "generator.onnx").is_file():
+        return Sampler(artifact / "generator.onnx")
+    if artifact.is_dir():
+        from ganlet.artifact import find_stage
+
+        stage = find_stage(artifact)
+        try:
+            from ganlet.verify.torch_runner import TorchRunner
+        except ImportError as error:
+            raise GanletError(
+                f'{artifact} is not exported yet and drawing from it needs torch: `pip install "ganlet[train]"`, or give '
+                "an .onnx file."
+            ) from error
+        return Sampler.of(TorchRunner.of_stage(stage))
+    return Sampler(artifact)
+
+
+@app.command()
+def data(
+    source: Annotated[str, typer.Argument(help="kittens, monsters, robots or digits.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for the PNG files.")],
+    count: Annotated[int, typer.Option("-n", "--count", help="Number of pictures.")] = 5000,
+    size: Annotated[int, typer.Option("--size", help="Height and width in pixels.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", help="Which pictures are drawn.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write the embedded pictures as a folder.
+
+    Example: ganlet data kittens --out kittens -n 5000
+    """
+    from ganlet.data import load_pictures, write_folder
+
+    if source not in ("kittens", "monsters", "robots", "digits"):
+        raise GanletError(f"There are no embedded pictures {source!r}; choose kittens, monsters, robots or digits.")
+    channels = 1 if source == "digits" else 3
+    with _observer().watch("data", "pictures") as update:
+        pictures = load_pictures(source, size=size, channels=channels, count=count, seed=seed, progress=update)  # type: ignore[arg-type]
+    paths = write_folder(pictures, out, min(count, len(pictures)))
+    _finish(as_json, {"folder": str(out), "pictures": len(paths)}, f"{len(paths)} pictures in {out} ({pictures.credit})")
+
+
+@app.command()
+def report(run: RunPath, as_json: Json = False) -> None:
+    """Write report.html of a verified run: one page that opens from disk.
+
+    Example: ganlet report exported/kittens-quick
+    """
+    from ganlet.report import read_report, write_report
+
+    path = write_report(run)
+    _finish(as_json, {"path": str(path), "verdict": read_report(run)["verdict"]}, str(path))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Show what this machine can do, and what conflicts; exit 2 on a conflict.
+
+    Example: ganlet doctor
+    """
+    from ganlet.doctor import examine, table
+
+    findings = examine()
+    from rich.console import Console
+
+    Console().print(table(findings))
+    conflicts = [finding.name for finding in findings if finding.status == "conflict"]
+    _finish(as_json, {"findings": [finding.as_json() for finding in findings], "conflicts": conflicts}, "")
+    if conflicts:
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        print(f"ganlet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Train a GAN, make its generator small, and prove that it is still good."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point: run a command; a fault becomes one sentence on stderr and exit code 2, a stop exit code 130."""
+    signal.signal(signal.SIGTERM, _terminate)
+    debug = "--debug" in sys.argv[1:]
+    try:
+        app(standalone_mode=True, prog_name="ganlet")
+    except Interrupted as stop:
+        print(f"ganlet: {stop}", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        print("ganlet: Stopped; run the same command again to continue from what is complete.", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except GanletError as error:
+        if debug:
+            raise
+        print(f"ganlet: {error}", file=sys.stderr)
+        sys.exit(EXIT_ERROR)
+
+
+if __name__ == "__main__":
+    main()

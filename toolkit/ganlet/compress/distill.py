@@ -1,0 +1,55 @@
+"""KD-GAN distillation: a small student learns from the teacher's pictures and from a critic together."""
+
+from ganlet.artifact import Stage
+from ganlet.compress.freeze import require_same_pictures
+from ganlet.errors import GanletError
+from ganlet.models import Critic, Generator, build_generator, copy_strongest_channels
+from ganlet.models.init import can_start_from
+from ganlet.recipe import Distill, Recipe
+from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
+from ganlet.training.plan import Fill, Plan, critic_config, generator_config, random_weights
+from ganlet.training.steps import distillation_step
+
+
+def distill_plan(recipe: Recipe, source: Stage) -> Plan:
+    """Distilling `source` into the recipe's student. Raises GanletError for a student that cannot start as asked."""
+    distill = _section(recipe)
+    require_same_pictures(recipe, source)
+    teacher = generator_config_of(source)
+    student = generator_config(distill, teacher.latent, teacher.channels)
+    critic = critic_config_of(source) if distill.critic == "teacher" else critic_config(distill.critic, teacher.channels)
+    if distill.init == "teacher":
+        obstacle = can_start_from(build_generator(student), build_generator(teacher))
+        if obstacle:
+            raise GanletError(f'distill.init = "teacher" is not possible: {obstacle}; set distill.init = "random".')
+    return Plan(
+        stage="student",
+        generator=student,
+        critic=critic,
+        section=distill,
+        step=distillation_step,
+        teacher=teacher,
+    )
+
+
+def distill_weights(recipe: Recipe, source: Stage) -> Fill:
+    """Student and critic random (the base work) or from the teacher's, as the recipe says."""
+    distill = _section(recipe)
+
+    def fill(generator: Generator, critic: Critic, teacher: Generator | None) -> None:
+        random_weights(recipe.run.seed, "student")(generator, critic, None)
+        loaded = load_generator(source)
+        if teacher is not None:
+            teacher.load_state_dict(loaded.state_dict())
+        if distill.init == "teacher":
+            copy_strongest_channels(generator, loaded)
+        if distill.critic == "teacher":
+            critic.load_state_dict(load_critic(source).state_dict())
+
+    return fill
+
+
+def _section(recipe: Recipe) -> Distill:
+    if recipe.distill is None:
+        raise GanletError(f"Recipe {recipe.run.name} has no [distill] section; add one, or run the stages that it has.")
+    return recipe.distill

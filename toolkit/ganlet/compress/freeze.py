@@ -1,0 +1,59 @@
+"""Frozen-layer transfer: a trained GAN learns related pictures while its deep layers stay as they are."""
+
+from ganlet.artifact import Stage
+from ganlet.errors import GanletError
+from ganlet.models import Critic, Generator
+from ganlet.recipe import Recipe
+from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
+from ganlet.training.plan import Fill, Plan
+from ganlet.training.steps import adversarial_step
+
+
+def transfer_plan(recipe: Recipe, source: Stage) -> Plan:
+    """Training on from `source` with the first layers frozen: no gradients, no optimiser state, no stored activations.
+
+    Raises GanletError when nothing would be left to train, or when the pictures have another shape.
+    """
+    transfer = recipe.transfer
+    if transfer is None:
+        raise GanletError(f"Recipe {recipe.run.name} has no [transfer] section; add one, or run the stages that it has.")
+    generator, critic = generator_config_of(source), critic_config_of(source)
+    require_same_pictures(recipe, source)
+    for name, frozen, depth in (
+        ("freeze_generator", transfer.freeze_generator, len(generator.widths) + 1),
+        ("freeze_critic", transfer.freeze_critic, len(critic.widths) + 1),
+    ):
+        if frozen >= depth:
+            raise GanletError(
+                f"transfer.{name} = {frozen} freezes all {depth} layers of {source.folder}; give at most {depth - 1}."
+            )
+    return Plan(
+        stage="transfer",
+        generator=generator,
+        critic=critic,
+        section=transfer,
+        step=adversarial_step,
+        freeze_generator=transfer.freeze_generator,
+        freeze_critic=transfer.freeze_critic,
+    )
+
+
+def transfer_weights(source: Stage) -> Fill:
+    """Both networks start as the source's."""
+
+    def fill(generator: Generator, critic: Critic, teacher: Generator | None) -> None:
+        generator.load_state_dict(load_generator(source).state_dict())
+        critic.load_state_dict(load_critic(source).state_dict())
+
+    return fill
+
+
+def require_same_pictures(recipe: Recipe, source: Stage) -> None:
+    """Raise GanletError unless the source's generator draws pictures of the recipe's size and channels."""
+    config = generator_config_of(source)
+    wanted = (recipe.data.channels, recipe.data.size)
+    if (config.channels, config.size_px) != wanted:
+        raise GanletError(
+            f"{source.folder} draws {config.channels} x {config.size_px} px pictures (channels x size), but [data] says "
+            f"{wanted[0]} x {wanted[1]} px; set data.channels and data.size to the source's."
+        )

@@ -1,0 +1,157 @@
+"""What is checked of an ONNX file before any runtime opens it: presence, size, integrity, and that it stands alone.
+
+An ONNX tensor may point at another file ("external data"). ONNX Runtime follows such a pointer by itself - relative to
+the model's folder, or to the current folder for a model given as bytes - so a model from elsewhere could read other
+files. Ganlet exports one whole file, hence every pointer is refused. The `onnx` package is too heavy for a device, so
+the few fields that matter are found by walking the protobuf wire format (protobuf.dev/programming-guides/encoding);
+payloads are skipped, not read, and the file is mapped, not copied: it never counts twice in the process's memory.
+"""
+
+import mmap
+from pathlib import Path
+
+from ganlet.errors import GanletError
+from ganlet.files import read_json, sha256_file
+
+MAX_MODEL_BYTES = 2 * 10**9  # protobuf itself ends at 2^31 - 1 bytes
+
+# Where a TensorProto can hide: message -> field number -> message (onnx.proto, IR version 13).
+_CHILDREN: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # fields of TensorProto
+_MAX_DEPTH = 100  # protobuf's own limit
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+
+
+class _Damaged(Exception):
+    """The bytes are no protobuf message."""
+
+
+def check_onnx_file(path: Path) -> None:
+    """Check that `path` is one whole, unchanged ONNX file that refers to no other file.
+
+    Raises GanletError when it is missing, no file, empty, over 2 GB, unlike its entry in a `manifest.json` beside it,
+    no ONNX model, or holds external data.
+    """
+    if not path.exists():
+        raise GanletError(f"{path} does not exist; check the path, or make it with `ganlet export`.")
+    if not path.is_file():
+        raise GanletError(f"{path} is not a file, expected an .onnx file; give the path of the file itself.")
+    try:
+        model_bytes = path.stat().st_size
+        if model_bytes == 0:
+            raise GanletError(f"{path} is empty, expected an ONNX model; export it again with `ganlet export`.")
+        if model_bytes > MAX_MODEL_BYTES:
+            raise GanletError(
+                f"{path} has {model_bytes / 1e6:.0f} MB, expected at most {MAX_MODEL_BYTES / 1e6:.0f} MB; "
+                "export a smaller generator."
+            )
+        _check_manifest(path, model_bytes)
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            fields, external = _walk(data, 0, len(data), "model", 0)
+    except OSError as error:
+        raise GanletError(f"Cannot read {path}: {error.strerror or error}; check its permissions.") from error
+    except _Damaged as error:
+        raise _not_onnx(path, str(error)) from error
+    if external:
+        raise GanletError(
+            f"{path} keeps weights in another file (ONNX external data), expected one whole file; export it again with "
+            "`ganlet export`, or save it with `onnx.save(onnx.load(path), path)`."
+        )
+    if 7 not in fields:
+        raise _not_onnx(path, "it holds no graph")
+
+
+def _not_onnx(path: Path, reason: str) -> GanletError:
+    """The one sentence for a file that is cut short, damaged, or something else altogether."""
+    return GanletError(
+        f"{path} is not a whole ONNX model ({reason}): it is damaged, cut short or of another kind; copy it again or "
+        "export it again with `ganlet export`."
+    )
+
+
+def _check_manifest(path: Path, model_bytes: int) -> None:
+    """Compare the file with its entry in the manifest beside it, where there is one."""
+    manifest_path = path.parent / "manifest.json"
+    if not manifest_path.is_file():
+        return
+    manifest = read_json(manifest_path)
+    # Other programs write a manifest.json too (a web page's, for one): without our entry there is nothing to compare.
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    entry = files.get(path.name) if isinstance(files, dict) else None
+    if entry is None:
+        return
+    if not isinstance(entry, dict) or not {"bytes", "sha256"} <= entry.keys():
+        raise GanletError(
+            f"{manifest_path} lists {path.name} without its bytes and sha256; export again with `ganlet export`."
+        )
+    # The cheap comparison first: it already tells of a file cut short.
+    if entry["bytes"] != model_bytes:
+        got, expected = f"{model_bytes} bytes", f"{entry['bytes']} bytes"
+    elif (sha256 := sha256_file(path)) != entry["sha256"]:
+        got, expected = f"SHA-256 {sha256[:12]}...", f"{str(entry['sha256'])[:12]}..."
+    else:
+        return
+    raise GanletError(
+        f"{path} was changed after it was made: got {got}, but {manifest_path.name} beside it says {expected}; "
+        "export it again with `ganlet export`, or copy both files again."
+    )
+
+
+def _walk(data: mmap.mmap, position: int, end: int, message: str, depth: int) -> tuple[set[int], bool]:
+    """Walk one message. Returns the field numbers seen and whether any tensor below refers to another file."""
+    if depth > _MAX_DEPTH:
+        raise _Damaged("it is nested too deeply")
+    fields: set[int] = set()
+    external = False
+    while position < end:
+        tag, position = _varint(data, position, end)
+        field, wire_type = tag >> 3, tag & 7
+        fields.add(field)
+        if wire_type == _VARINT:
+            value, position = _varint(data, position, end)
+            external |= message == "tensor" and field == _DATA_LOCATION and value != 0
+            continue
+        start, position = _payload(data, position, end, wire_type)
+        if wire_type != _LENGTH:
+            continue
+        external |= message == "tensor" and field == _EXTERNAL_DATA
+        child = _CHILDREN[message].get(field)
+        if child is not None:
+            external |= _walk(data, start, position, child, depth + 1)[1]
+    return fields, external
+
+
+def _payload(data: mmap.mmap, position: int, end: int, wire_type: int) -> tuple[int, int]:
+    """First and one past the last byte of a field that is no varint."""
+    if wire_type == _LENGTH:
+        payload_bytes, position = _varint(data, position, end)
+    elif wire_type in (_FIXED32, _FIXED64):
+        payload_bytes = 4 if wire_type == _FIXED32 else 8
+    else:
+        raise _Damaged("it is no protobuf message")
+    if position + payload_bytes > end:
+        raise _Damaged("it ends in the middle of a field")
+    return position, position + payload_bytes
+
+
+def _varint(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:
+    """A base-128 number, low bits first, and the position after it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= end:
+            raise _Damaged("it ends in the middle of a field")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise _Damaged("it is no protobuf message")

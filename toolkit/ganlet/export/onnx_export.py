@@ -1,0 +1,111 @@
+"""The generator as one ONNX file: eval mode, the latent as input, dynamic batch, nothing of this machine inside."""
+
+import io
+import logging
+import warnings
+from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from ganlet.artifact import Stage, add_to_manifest, versions
+from ganlet.errors import GanletError
+from ganlet.files import write_bytes
+from ganlet.models import Generator
+from ganlet.training.load import load_generator
+
+OPSET = 20
+INPUT = "z"
+OUTPUT = "images"
+
+
+def export_onnx(stage: Stage, run: Path) -> Path:
+    """Write RUN/generator.onnx from a stage's generator (its averaged weights) and list it in the manifest.
+
+    The same weights give the same bytes. Raises GanletError when the result does not pass `onnx.checker`.
+    """
+    generator = load_generator(stage)
+    path = run / "generator.onnx"
+    write_bytes(path, onnx_bytes(generator, stage.config["provenance"].get("recipe_sha256", "")))
+    config = generator.config
+    add_to_manifest(
+        run,
+        path.name,
+        precision="fp32",
+        inputs={INPUT: {"shape": ["batch", config.latent], "dtype": "float32"}},
+        outputs={OUTPUT: {"shape": ["batch", config.channels, config.size_px, config.size_px], "dtype": "float32"}},
+        made_from={"stage": stage.name, "weights_sha256": stage.weights_sha256},
+        versions=versions(),
+    )
+    return path
+
+
+def onnx_bytes(generator: Generator, recipe_sha256: str) -> bytes:
+    """The ONNX file's content. Input z (batch, latent) float32, output images (batch, channels, size, size) float32."""
+    without_spectral_norm(generator.eval())
+    example = torch.zeros(2, generator.config.latent)
+    with _quiet():
+        program = torch.onnx.export(
+            generator,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
+        )
+    if program is None:
+        raise GanletError("torch exported nothing; expected an ONNX program, update torch and onnxscript.")
+    model = program.model_proto
+    forget_machine(model)
+    metadata = {
+        "ganlet_schema": "1",
+        "latent": str(generator.config.latent),
+        "range": "-1,1",
+        "recipe_sha256": recipe_sha256,
+    }
+    onnx.helper.set_model_props(model, metadata)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise GanletError(f"The exported model does not pass onnx.checker ({error}); report it with your recipe.") from error
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def without_spectral_norm(network: nn.Module) -> None:
+    """Replace every spectrally normalised weight by its value, in place: eval mode gives the same pictures."""
+    for module in network.modules():
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+
+
+def forget_machine(model: Any) -> None:
+    """Clear what the exporter notes of the exporting machine: stack traces with absolute paths, in every part."""
+    model.doc_string = ""
+    graph = model.graph
+    graph.doc_string = ""
+    parts = [model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]
+    for function in model.functions:
+        parts += [function, *function.node, *function.value_info]
+    for part in parts:
+        part.ClearField("metadata_props")
+        part.doc_string = ""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch's exporter prints its progress; an error still raises."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

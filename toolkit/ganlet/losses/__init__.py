@@ -1,0 +1,16 @@
+"""Losses: pure functions of tensors, one line where the paper has one line."""
+
+from ganlet.losses.adversarial import CRITIC_LOSSES, GENERATOR_LOSSES, critic_loss, generator_loss
+from ganlet.losses.distillation import PIXEL_TERMS, feature_l1, joint_loss
+from ganlet.losses.penalties import gradient_penalty
+
+__all__ = [
+    "CRITIC_LOSSES",
+    "GENERATOR_LOSSES",
+    "PIXEL_TERMS",
+    "critic_loss",
+    "feature_l1",
+    "generator_loss",
+    "gradient_penalty",
+    "joint_loss",
+]

@@ -1,0 +1,29 @@
+"""The faults of feature arrays, checked in one place before any arithmetic."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganlet.errors import GanletError
+
+
+def require_features(features: NDArray[np.generic], least: int) -> None:
+    """Check that `features` is (n, d), finite, with n >= `least` and d >= 1.
+
+    Raises GanletError otherwise: one non-finite feature would silently turn a whole figure into NaN.
+    """
+    if features.ndim != 2 or features.shape[1] == 0:
+        raise GanletError(f"Features have the shape {features.shape}, expected (pictures, features); use `extract`.")
+    if len(features) < least:
+        raise GanletError(f"A distance needs at least {least} pictures a side, got {len(features)}; add pictures.")
+    bad = int((~np.isfinite(features)).any(axis=1).sum())
+    if bad:
+        raise GanletError(
+            f"The features of {bad} of {len(features)} pictures are not finite numbers; check that the generator's "
+            "output is finite."
+        )
+
+
+def require_same_width(a: int, b: int) -> None:
+    """Check that both sides have the same number of features. Raises GanletError otherwise."""
+    if a != b:
+        raise GanletError(f"The two sides have {a} and {b} features a picture; measure both with the same feature net.")

@@ -1,0 +1,67 @@
+"""Kernel distance (KID): the unbiased squared MMD with a cubic kernel (Binkowski et al. 2018, section 4).
+
+    k(x, y) = (x.y / d + 1)^3,    MMD^2 = mean k(x, x') + mean k(y, y') - 2 mean k(x, y),  x' and y' other pictures
+
+Over the whole sample at once, not averaged over random subsets: nothing is left to chance. It has no bias in N, so it
+may fall below zero for equal sets.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganlet.metrics.checks import require_features, require_same_width
+
+Array = NDArray[np.float64]
+BLOCK = 1024  # pictures of each side whose kernel values are held at once: 8 MiB
+
+
+def _kernel(x: NDArray[np.generic], y: NDArray[np.generic]) -> Array:
+    """Kernel values (n, m) of `x` (n, d) and `y` (m, d). Source: Binkowski et al. 2018, equation 3."""
+    linear = x.astype(np.float64) @ y.astype(np.float64).T / x.shape[1] + 1.0
+    cubed: Array = linear * linear * linear  # `**` is ten times slower
+    return cubed
+
+
+def _sums(x: NDArray[np.generic], y: NDArray[np.generic]) -> tuple[Array, Array]:
+    """Row sums (n,) and column sums (m,) of the kernel matrix, in blocks that bound memory."""
+    rows, columns = np.zeros(len(x)), np.zeros(len(y))
+    for i in range(0, len(x), BLOCK):
+        for j in range(0, len(y), BLOCK):
+            block = _kernel(x[i : i + BLOCK], y[j : j + BLOCK])
+            rows[i : i + BLOCK] += block.sum(axis=1)
+            columns[j : j + BLOCK] += block.sum(axis=0)
+    return rows, columns
+
+
+def _mean_of_others(x: NDArray[np.generic]) -> Array:
+    """Mean kernel value (n,) of each picture with the other n-1 of its own set."""
+    sums, _ = _sums(x, x)
+    for start in range(0, len(x), BLOCK):
+        rows = x[start : start + BLOCK].astype(np.float64)
+        linear = np.square(rows).sum(axis=1) / x.shape[1] + 1.0
+        sums[start : start + BLOCK] -= linear**3  # the kernel of a picture with itself
+    means: Array = sums / (len(x) - 1)
+    return means
+
+
+def kernel_influence(a: NDArray[np.generic], b: NDArray[np.generic]) -> tuple[float, Array, Array]:
+    """MMD^2 of `a` (N, d) and `b` (M, d) with its first Hoeffding projections: (value, psi_a (N,), psi_b (M,)).
+
+    psi_a(x) = 2 (mean_x' k(x, x') - mean_y k(x, y)), centred, and likewise for b (Hoeffding 1948; Sutherland et al.
+    2017, appendix A). Quadratic in the number of pictures. Raises GanletError for fewer than two pictures a side,
+    values that are not finite, or different numbers of features.
+    """
+    require_features(a, least=2)
+    require_features(b, least=2)
+    require_same_width(a.shape[1], b.shape[1])
+    own_a, own_b = _mean_of_others(a), _mean_of_others(b)
+    rows, columns = _sums(a, b)
+    cross_a, cross_b = rows / len(b), columns / len(a)
+    value = float(own_a.mean() + own_b.mean() - 2.0 * cross_a.mean())
+    psi_a, psi_b = 2.0 * (own_a - cross_a), 2.0 * (own_b - cross_b)
+    return value, psi_a - psi_a.mean(), psi_b - psi_b.mean()
+
+
+def kernel_distance(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
+    """Unbiased MMD^2 of `a` (N, d) and `b` (M, d), without a unit. Raises GanletError like `kernel_influence`."""
+    return kernel_influence(a, b)[0]

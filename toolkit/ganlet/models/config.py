@@ -1,0 +1,50 @@
+"""What a network is made of. These two classes, written as JSON, are all that is needed to rebuild one."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Norm = Literal["batch", "instance", "none"]
+Count = Annotated[int, Field(ge=1, le=2**16)]
+
+FIRST_SIZE_PX = 4
+
+
+class GeneratorConfig(BaseModel):
+    """A generator of transposed convolutions: latent -> widths[0] x 4 x 4 -> ... -> channels x size x size."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: Literal["dcgan"] = "dcgan"
+    latent: Count
+    widths: tuple[Count, ...]
+    strides: tuple[Count, ...]
+    kernels: tuple[Count, ...]
+    channels: Literal[1, 3]
+    norm: Norm = "batch"
+    spectral: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> "GeneratorConfig":
+        if not len(self.widths) == len(self.strides) == len(self.kernels) >= 1:
+            raise ValueError("widths, strides and kernels must have one value per layer")
+        if any(k < s or (k - s) % 2 for k, s in zip(self.kernels, self.strides, strict=True)):
+            raise ValueError("kernel - stride must be even and not negative")
+        return self
+
+    @property
+    def size_px(self) -> int:
+        return FIRST_SIZE_PX * math.prod(self.strides)
+
+
+class CriticConfig(BaseModel):
+    """A critic of strided convolutions (kernel 4, stride 2, padding 1) and one 4 x 4 convolution to a raw score."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: Literal["dcgan"] = "dcgan"
+    widths: tuple[Count, ...]
+    channels: Literal[1, 3]
+    norm: Norm = "none"
+    spectral: bool = True

@@ -1,0 +1,268 @@
+"""The whole flow on one page: recipe -> data -> teacher -> transfer -> student -> generator.onnx -> verdict.
+
+Every stage is a folder. One that is complete and was made from the same things (its key) is skipped; one that was
+interrupted goes on from its checkpoint; one made from other things is moved aside, never overwritten.
+"""
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ganlet.artifact import CONFIG, Stage, find_stage, load_stage
+from ganlet.data import Batches, PictureSet, load_pictures
+from ganlet.device.runtimes import check_onnxruntime_conflict, load_onnxruntime
+from ganlet.errors import GanletError
+from ganlet.files import MB, read_json, write_failed
+from ganlet.recipe import Recipe, Train, save_recipe
+
+Update = Callable[[int, int], None]
+"""(done, in all)"""
+
+
+class Observer(Protocol):
+    """Where the pipeline tells what it does; the command line draws it."""
+
+    def say(self, text: str) -> None: ...
+    def watch(self, label: str, unit: str) -> AbstractContextManager[Update]: ...
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A run's recipe, its folder and its pictures: what every stage needs."""
+
+    recipe: Recipe
+    run: Path
+    pictures: PictureSet
+    observer: Observer
+
+    @classmethod
+    def open(cls, recipe: Recipe, run: Path, observer: Observer) -> "Workplace":
+        """Preflight and pictures. Everything that can be found wrong before hours of work is found here."""
+        preflight(recipe, run)
+        return cls(recipe, run, open_pictures(recipe, observer), observer)
+
+    def batches(self, train: Train) -> Batches:
+        """The training pictures in the seeded, endless order of one stage."""
+        data = self.recipe.data
+        indices, _ = self.pictures.split(data.holdout, data.seed)
+        return Batches(self.pictures, indices, batch=train.batch, seed=self.recipe.run.seed, flip=data.flip)
+
+    def source(self, path: str | None) -> Stage:
+        """The stage to start from: of another run where the recipe names one, else what this recipe trains before."""
+        if path is not None:
+            return find_stage(Path(path))
+        return load_stage(self.run / ("transfer" if self.recipe.transfer is not None else "teacher"))
+
+
+def run_recipe(recipe: Recipe, run: Path, observer: Observer, command: str = "") -> dict[str, Any]:
+    """Everything the recipe asks for; the same call again resumes. Returns the report."""
+    place = Workplace.open(recipe, run, observer)
+    made = [make(place) for section, make in STEPS.items() if getattr(recipe, section) is not None]
+    export(made[-1], run, observer)
+    report = verify(place, command)
+    from ganlet.report import write_report
+
+    observer.say(f"report: {write_report(run)}")
+    return report
+
+
+# ---------------------------------------------------------------- stages
+
+
+def train_teacher(place: Workplace) -> Stage:
+    """Stage teacher/: a GAN from random weights."""
+    from ganlet.training.plan import random_weights, teacher_plan
+
+    plan = teacher_plan(place.recipe)
+    key = place.recipe.key("data", "teacher", data_sha256=place.pictures.sha256)
+    return _train(place, plan, random_weights(place.recipe.run.seed, "teacher"), key, {})
+
+
+def transfer(place: Workplace) -> Stage:
+    """Stage transfer/: another run's GAN learns these pictures, its deep layers frozen."""
+    from ganlet.compress.freeze import transfer_plan, transfer_weights
+
+    section = place.recipe.transfer
+    source = place.source(section.source_run if section else None)
+    plan = transfer_plan(place.recipe, source)
+    made_from = {"stage": str(source.folder), "weights_sha256": source.weights_sha256}
+    key = place.recipe.key("data", "transfer", data_sha256=place.pictures.sha256, source=source.weights_sha256)
+    return _train(place, plan, transfer_weights(source), key, made_from)
+
+
+def distill(place: Workplace) -> Stage:
+    """Stage student/: a small generator learns from its teacher and a critic."""
+    from ganlet.compress.distill import distill_plan, distill_weights
+
+    section = place.recipe.distill
+    source = place.source(section.teacher_run if section else None)
+    plan = distill_plan(place.recipe, source)
+    made_from = {"stage": str(source.folder), "weights_sha256": source.weights_sha256}
+    key = place.recipe.key("data", "distill", data_sha256=place.pictures.sha256, source=source.weights_sha256)
+    return _train(place, plan, distill_weights(place.recipe, source), key, made_from)
+
+
+STEPS: dict[str, Callable[[Workplace], Stage]] = {"teacher": train_teacher, "transfer": transfer, "distill": distill}
+"""The training stages in their order, by the recipe's section that asks for them."""
+
+
+def export(stage: Stage, run: Path, observer: Observer) -> Path:
+    """RUN/generator.onnx from a stage, unless the one that is there was made from the same weights."""
+    from ganlet.export import export_onnx
+
+    path, manifest = run / "generator.onnx", run / "manifest.json"
+    if path.is_file() and manifest.is_file():
+        entry = read_json(manifest).get("files", {}).get(path.name, {})
+        if entry.get("made_from", {}).get("weights_sha256") == stage.weights_sha256:
+            from ganlet.device.onnx_file import check_onnx_file
+
+            check_onnx_file(path)
+            observer.say(f"export: {path} is complete, skipped")
+            return path
+    observer.say(f"export: {stage.name} -> {path}")
+    return export_onnx(stage, run)
+
+
+def verify(place: Workplace, command: str = "") -> dict[str, Any]:
+    """RUN/report.json: parity, fidelity, budgets; skipped when nothing that it rests on has changed."""
+    from ganlet.verify import stages_with_teacher, verification_key, verify_run
+
+    run, recipe = place.run, place.recipe
+    if (run / "report.json").is_file() and (run / "generator.onnx").is_file():
+        report = read_json(run / "report.json")
+        stages = stages_with_teacher(run, recipe)
+        if isinstance(report, dict) and report.get("key") == verification_key(run, recipe, stages, place.pictures):
+            place.observer.say("verify: nothing has changed since the last report, skipped")
+            return report
+    with place.observer.watch("verify", "pictures") as update:
+        return verify_run(run, recipe, place.pictures, update, command)
+
+
+def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str, str]) -> Stage:
+    """Train one plan into its folder, or find it complete there."""
+    from ganlet.memory.predict import predicted_peak_mib
+    from ganlet.training.guard import out_of_memory
+    from ganlet.training.plan import train_stage
+
+    folder = place.run / plan.stage
+    if (folder / CONFIG).is_file():
+        stage = load_stage(folder)
+        if stage.key == key:
+            place.observer.say(f"{plan.stage}: complete, skipped")
+            return stage
+    _move_aside(folder, key, place.observer)
+    predicted_mib = predicted_peak_mib(plan)
+    provenance = {
+        "key": key,
+        "recipe_sha256": place.recipe.sha256,
+        "data_sha256": place.pictures.sha256,
+        "seed": place.recipe.run.seed,
+        "made_from": made_from,
+    }
+    with place.observer.watch(plan.stage, "pictures") as update, out_of_memory(plan, predicted_mib, predicted_peak_mib):
+        stage = train_stage(
+            plan,
+            fill,
+            place.batches(plan.train).at,
+            folder,
+            run=place.recipe.run,
+            provenance=provenance,
+            predicted_memory_mib=round(predicted_mib, 3),
+            progress=lambda step, steps, pictures: update(step * pictures, steps * pictures),
+        )
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # a finished stage needs none
+    return stage
+
+
+def _move_aside(folder: Path, key: str, observer: Observer) -> None:
+    """Rename a stage made from another recipe, complete or not, to NAME.previous."""
+    from ganlet.training.state import checkpoint_key
+
+    checkpoint = folder / "checkpoint" / "state.safetensors"
+    complete = (folder / CONFIG).is_file()
+    if not complete and (not checkpoint.is_file() or checkpoint_key(checkpoint) == key):
+        return
+    previous = folder.with_name(folder.name + ".previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    folder.rename(previous)
+    observer.say(f"{folder.name}: the recipe or its input has changed, the old stage is kept as {previous}")
+
+
+# ---------------------------------------------------------------- before any work
+
+
+def open_pictures(recipe: Recipe, observer: Observer) -> PictureSet:
+    """The pictures of the recipe, decoded once."""
+    data = recipe.data
+    with observer.watch("data", "pictures") as update:
+        pictures = load_pictures(
+            data.source,
+            path=Path(data.path) if data.path else None,
+            size=data.size,
+            channels=data.channels,
+            crop=data.crop,
+            skip_bad=data.skip_bad,
+            count=data.count,
+            seed=data.seed,
+            progress=update,
+        )
+    if pictures.skipped:
+        observer.say(f"data: {len(pictures.skipped)} bad pictures skipped, {len(pictures)} remain")
+    return pictures
+
+
+def preflight(recipe: Recipe, run: Path) -> None:
+    """Raise GanletError for what would fail after hours: packages, sources, folder, disk."""
+    _require_training_packages()
+    check_onnxruntime_conflict()
+    load_onnxruntime()
+    from ganlet.metrics import feature_net
+    from ganlet.training.loop import pick_device
+
+    pick_device(recipe.run.device)
+    feature_net(recipe.verify.features)
+    for section in (recipe.transfer, recipe.distill):
+        path = getattr(section, "source_run", None) or getattr(section, "teacher_run", None)
+        if path is not None:
+            find_stage(Path(path))
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        save_recipe(recipe, run / "recipe.toml")
+        free_mb = shutil.disk_usage(run).free / MB
+    except OSError as error:
+        raise write_failed(run, error) from error
+    needed_mb = _disk_mb(recipe)
+    if free_mb < needed_mb:
+        raise GanletError(
+            f"{run} has {free_mb:.0f} MB free and this recipe writes about {needed_mb:.0f} MB; free some space, or choose "
+            "another disk with --out."
+        )
+
+
+def _disk_mb(recipe: Recipe) -> float:
+    """Checkpoint (weights, average, two moments), twice for the atomic rename, and the results, of each stage."""
+    from ganlet.models import build_critic, build_generator
+    from ganlet.training.plan import critic_config, generator_config
+
+    total = 20.0
+    for section, latent in ((recipe.teacher, getattr(recipe.teacher, "latent", 100)), (recipe.distill, 100)):
+        if section is None:
+            continue
+        networks: list[Any] = [build_generator(generator_config(section, latent, recipe.data.channels))]
+        if not isinstance(section.critic, str):
+            networks.append(build_critic(critic_config(section.critic, recipe.data.channels)))
+        total += sum(p.numel() for network in networks for p in network.parameters()) * 4 * (2 * 4 + 2) / MB
+    return total
+
+
+def _require_training_packages() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "onnx", "onnxscript", "safetensors", "scipy", "jinja2", "matplotlib") if not find_spec(name)]
+    if missing:
+        raise GanletError(
+            f'Training needs {", ".join(missing)}, not installed here; run `pip install "ganlet[train,cpu]"` first.'
+        )

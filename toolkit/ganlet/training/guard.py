@@ -1,0 +1,71 @@
+"""Out of memory, said in numbers that help."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from ganlet.errors import GanletError
+from ganlet.files import MIB
+
+if TYPE_CHECKING:
+    from ganlet.training.plan import Plan
+
+Forecast = Callable[["Plan"], float]
+
+
+@contextmanager
+def out_of_memory(plan: "Plan", predicted_mib: float, forecast: Forecast) -> Iterator[None]:
+    """Turn an allocator's refusal into a sentence: what was asked, what was there, which batch would fit."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        there_mib = memory_mib()
+        fits = largest_batch(plan, there_mib, forecast)
+        remedy = (
+            f"a batch of {fits} should fit: --set {_section(plan)}.train.batch={fits}"
+            if fits
+            else "no batch fits, make the networks narrower"
+        )
+        raise GanletError(
+            f"Out of memory while training {plan.stage}: batch {plan.train.batch} asks for about {predicted_mib:.0f} MiB of "
+            f"tensors and the device has {there_mib:.0f} MiB; {remedy}."
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is an allocator's refusal: CUDA's own class, or the processor allocator's message."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def memory_mib() -> float:
+    """Memory of the first CUDA card, or what the processor has available, in MiB."""
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[1] / MIB
+    import os
+
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / MIB
+
+
+def largest_batch(plan: "Plan", there_mib: float, forecast: Forecast) -> int | None:
+    """The largest power-of-two fraction of the batch whose forecast leaves a fifth of the memory free."""
+    batch = plan.train.batch // 2
+    while batch >= 2:
+        if forecast(with_batch(plan, batch)) <= 0.8 * there_mib:
+            return batch
+        batch //= 2
+    return None
+
+
+def with_batch(plan: "Plan", batch: int) -> "Plan":
+    """The same plan with another batch."""
+    train = plan.train.model_copy(update={"batch": batch})
+    return replace(plan, section=plan.section.model_copy(update={"train": train}))
+
+
+def _section(plan: "Plan") -> str:
+    return {"student": "distill"}.get(plan.stage, plan.stage)

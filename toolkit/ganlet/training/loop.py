@@ -1,0 +1,172 @@
+"""The one training loop. What a step does is `steps`; this file is about time: checkpoints, pictures, logs, stopping."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ganlet.errors import GanletError, Interrupted
+from ganlet.files import read_json, write_json
+from ganlet.recipe import Train
+from ganlet.training.ema import decay_at, update_average
+from ganlet.training.interrupt import catch_stop
+from ganlet.training.peak import peak_of
+from ganlet.training.state import State, load_checkpoint, random_at, save_checkpoint
+from ganlet.training.steps import Logs, RealBatch, Section, Step
+from ganlet.training.telemetry import Telemetry, require_finite
+
+Progress = Callable[[int, int, int], None]
+"""Told (steps done, steps in all, real pictures per step) after every step."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage's training: what to do, on what, where, and under which name."""
+
+    stage: str
+    key: str
+    seed: int
+    folder: Path
+    section: Section
+    step: Step
+    reals: RealBatch
+
+    @property
+    def train(self) -> Train:
+        return self.section.train
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training cost. `seconds` and `peak_memory_mib` are of this machine, over all its sittings."""
+
+    steps: int
+    images: int
+    seconds: float
+    peak_memory_mib: float
+
+
+def run_training(job: Job, state: State, progress: Progress | None = None) -> Outcome:
+    """Train `state` from its last checkpoint to the end of the job.
+
+    Raises Interrupted after a checkpoint on Ctrl-C or SIGTERM, GanletError for a loss that is not finite.
+    """
+    checkpoint = job.folder / "checkpoint" / "state.safetensors"
+    load_checkpoint(state, checkpoint, job.key)
+    sitting = Sitting.open(job, state.step)
+    telemetry = Telemetry(job.folder, job.seed, state.generator.config.latent, state.step)
+    if state.step == 0:
+        telemetry.picture(0, state.result)
+    waiting: list[tuple[int, Logs]] = []
+    try:
+        with catch_stop() as stop:
+            while state.step < job.train.steps:
+                logs = sitting.measured(lambda: _one_step(job, state), state)
+                waiting.append((state.step, logs))
+                last = state.step == job.train.steps
+                if last or stop.requested or state.step % job.train.log_steps == 0 or _due(job, state):
+                    _flush(job, waiting, telemetry)
+                if last or state.step % job.train.progress_steps == 0:
+                    telemetry.picture(state.step, state.result)
+                if last or stop.requested or _due(job, state):
+                    save_checkpoint(state, checkpoint, job.key)
+                    sitting.save(state.step)
+                if progress is not None:
+                    progress(state.step, job.train.steps, job.train.batch * job.train.n_critic)
+                if stop.requested and not last:
+                    raise Interrupted(
+                        f"Stopped {job.stage} at step {state.step} of {job.train.steps}; its checkpoint is in "
+                        f"{checkpoint.parent}, run the same command again to continue."
+                    )
+    finally:
+        telemetry.close()
+    return Outcome(state.step, state.step * job.train.batch * job.train.n_critic, sitting.seconds, sitting.peak_mib)
+
+
+def _one_step(job: Job, state: State) -> Logs:
+    _set_learning_rates(job, state)
+    state.generator.train()
+    _still_layers(state)
+    logs = job.step(state, job.reals, random_at(job.seed, job.stage, state.step), job.section)
+    if state.average is not None:
+        update_average(state.average, state.generator, decay_at(state.step, job.train.ema))
+    state.step += 1
+    return logs
+
+
+def _still_layers(state: State) -> None:
+    """Layers without a trained weight stay in eval mode, so that their running statistics stay bit-equal too."""
+    for layer in state.generator.layers():
+        if not any(parameter.requires_grad for parameter in layer.parameters()):
+            layer.eval()
+
+
+def _set_learning_rates(job: Job, state: State) -> None:
+    left = 1 - state.step / job.train.steps
+    factor = min(1.0, left / job.train.decay) if job.train.decay else 1.0
+    for adam, lr in ((state.generator_adam, job.train.lr), (state.critic_adam, job.train.lr_critic or job.train.lr)):
+        for group in adam.param_groups:
+            group["lr"] = lr * factor
+
+
+def _due(job: Job, state: State) -> bool:
+    return state.step % job.train.checkpoint_steps == 0
+
+
+def _flush(job: Job, waiting: list[tuple[int, Logs]], telemetry: Telemetry) -> None:
+    """Bring the waiting losses from the device at once, check every one, log the last."""
+    for step, logs in waiting:
+        values = {name: float(value) for name, value in logs.items()}
+        require_finite(step, values, job.stage)
+    if waiting:
+        telemetry.log(step, values)
+    waiting.clear()
+
+
+@dataclass
+class Sitting:
+    """Seconds spent and peak memory seen, kept beside the checkpoint so that they add up over interruptions."""
+
+    job: Job
+    seconds_before: float
+    peak_mib: float
+    started: float
+    first_step: int
+
+    @classmethod
+    def open(cls, job: Job, step: int) -> "Sitting":
+        path = job.folder / "checkpoint" / "cost.json"
+        spent = read_json(path) if step and path.is_file() else {}
+        return cls(job, spent.get("seconds", 0.0), spent.get("peak_memory_mib", 0.0), time.monotonic(), step)
+
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def measured(self, work: Callable[[], Logs], state: State) -> Logs:
+        """Run a step; the second one of a sitting (when optimiser state exists) under the memory measurement."""
+        if state.step != self.first_step + 1:
+            return work()
+        logs, peak_mib = peak_of(work, state)
+        self.peak_mib = max(self.peak_mib, peak_mib)
+        return logs
+
+    def save(self, step: int) -> None:
+        path = self.job.folder / "checkpoint" / "cost.json"
+        write_json(path, {"step": step, "seconds": self.seconds, "peak_memory_mib": self.peak_mib})
+
+
+def pick_device(name: str) -> str:
+    """The torch device of `run.device`: "auto" is the first CUDA card, else the processor.
+
+    Raises GanletError for a device that this machine does not have.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise GanletError(f'run.device = "{name}" but torch sees no CUDA card; set run.device = "auto" or "cpu".')
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise GanletError('run.device = "mps" but torch sees no Apple GPU; set run.device = "auto" or "cpu".')
+    return name

@@ -1,0 +1,131 @@
+"""What a training stage is before any weight exists: configs, losses, frozen layers. Forecasts run on it as well."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganlet import recipe as recipes
+from ganlet.artifact import CRITIC, GENERATOR, Stage, save_stage
+from ganlet.errors import GanletError
+from ganlet.models import (
+    Critic,
+    CriticConfig,
+    Generator,
+    GeneratorConfig,
+    build_critic,
+    build_generator,
+    initialise,
+)
+from ganlet.training.loop import Job, Outcome, Progress, pick_device, run_training
+from ganlet.training.state import State, make_state, seed_of
+from ganlet.training.steps import RealBatch, Section, Step, adversarial_step
+
+Fill = Callable[[Generator, Critic, Generator | None], None]
+"""Gives the weights: (generator, critic, teacher of a distillation)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training stage."""
+
+    stage: str
+    generator: GeneratorConfig
+    critic: CriticConfig
+    section: Section
+    step: Step
+    teacher: GeneratorConfig | None = None
+    freeze_generator: int = 0
+    freeze_critic: int = 0
+
+    @property
+    def train(self) -> recipes.Train:
+        return self.section.train
+
+
+def generator_config(network: recipes.Network, latent: int, channels: int) -> GeneratorConfig:
+    """The config of a generator that a recipe describes."""
+    return GeneratorConfig(
+        latent=latent,
+        widths=network.widths,
+        strides=network.all_strides,
+        kernels=network.all_kernels,
+        channels=channels,
+        norm=network.norm,
+        spectral=network.spectral,
+    )
+
+
+def critic_config(critic: recipes.Critic, channels: int) -> CriticConfig:
+    """The config of a critic that a recipe describes."""
+    return CriticConfig(widths=critic.widths, channels=channels, norm=critic.norm, spectral=critic.spectral)
+
+
+def teacher_plan(recipe: recipes.Recipe) -> Plan:
+    """Training a GAN from random weights. Raises GanletError when the recipe has no [teacher]."""
+    teacher = recipe.teacher
+    if teacher is None:
+        raise GanletError(f"Recipe {recipe.run.name} has no [teacher] section; add one, or run the stages that it has.")
+    return Plan(
+        stage="teacher",
+        generator=generator_config(teacher, teacher.latent, recipe.data.channels),
+        critic=critic_config(teacher.critic, recipe.data.channels),
+        section=teacher,
+        step=adversarial_step,
+    )
+
+
+def build_state(plan: Plan, fill: Fill, device: str) -> State:
+    """Networks of a plan, their weights from `fill`, deep layers frozen, optimisers for the rest."""
+    generator, critic = build_generator(plan.generator), build_critic(plan.critic)
+    teacher = build_generator(plan.teacher) if plan.teacher is not None else None
+    fill(generator, critic, teacher)
+    for layer in [*generator.layers()[: plan.freeze_generator], *critic.layers()[: plan.freeze_critic]]:
+        layer.requires_grad_(False)
+    return make_state(generator, critic, teacher, plan.train, device)
+
+
+def random_weights(seed: int, stage: str) -> Fill:
+    """Weights drawn from the seed."""
+
+    def fill(generator: Generator, critic: Critic, teacher: Generator | None) -> None:
+        initialise(generator, seed_of(seed, stage, "generator"))
+        initialise(critic, seed_of(seed, stage, "critic"))
+
+    return fill
+
+
+def train_stage(
+    plan: Plan,
+    fill: Fill,
+    reals: RealBatch,
+    folder: Path,
+    *,
+    run: recipes.Run,
+    provenance: dict[str, Any],
+    predicted_memory_mib: float | None = None,
+    progress: Progress | None = None,
+) -> Stage:
+    """Train a plan, from its checkpoint where there is one, and write the stage's folder.
+
+    `provenance["key"]` names the job: a checkpoint with another key is not continued.
+    """
+    state = build_state(plan, fill, pick_device(run.device))
+    job = Job(plan.stage, provenance["key"], run.seed, folder, plan.section, plan.step, reals)
+    outcome: Outcome = run_training(job, state, progress)
+    return save_stage(
+        folder,
+        stage=plan.stage,
+        networks={
+            "generator": (GENERATOR, plan.generator.model_dump(mode="json"), state.result.state_dict()),
+            "critic": (CRITIC, plan.critic.model_dump(mode="json"), state.critic.state_dict()),
+        },
+        provenance=provenance,
+        training={
+            "steps": outcome.steps,
+            "images": outcome.images,
+            "seconds": round(outcome.seconds, 3),
+            "peak_memory_mib": round(outcome.peak_memory_mib, 3),
+            "predicted_memory_mib": predicted_memory_mib,
+        },
+    )

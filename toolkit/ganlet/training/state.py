@@ -1,0 +1,144 @@
+"""Everything that training changes, its random draws, and how it is kept on disk."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganlet.artifact import read_note, read_tensors, write_tensors
+from ganlet.errors import GanletError
+from ganlet.models import Critic, Generator
+from ganlet.recipe import Train
+
+
+@dataclass
+class State:
+    """Networks and optimisers of one training stage, at the end of `step` steps."""
+
+    generator: Generator
+    critic: Critic
+    generator_adam: torch.optim.Adam
+    critic_adam: torch.optim.Adam
+    average: Generator | None
+    """The averaged generator (EMA), or None where the recipe switches it off."""
+    teacher: Generator | None
+    """Of distillation: frozen and in eval mode."""
+    scaler: torch.amp.GradScaler
+    device: torch.device
+    step: int = 0
+
+    @property
+    def result(self) -> Generator:
+        """The generator that the stage hands on."""
+        return self.generator if self.average is None else self.average
+
+    def networks(self) -> dict[str, nn.Module]:
+        """What changes while training, by the name it has in a checkpoint."""
+        named: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
+        return named if self.average is None else named | {"average": self.average}
+
+    def optimisers(self) -> dict[str, torch.optim.Adam]:
+        return {"generator_adam": self.generator_adam, "critic_adam": self.critic_adam}
+
+
+def make_state(generator: Generator, critic: Critic, teacher: Generator | None, train: Train, device: str) -> State:
+    """Optimisers and the average for two networks. What needs no gradient gets no optimiser state."""
+    place = torch.device(device)
+    average = Generator(generator.config).eval().requires_grad_(False) if train.ema else None
+    if place.type != "cpu":  # new networks are on the processor; fake tensors cannot be moved even there
+        for network in (generator, critic, average, teacher):
+            if network is not None:
+                network.to(place)
+    if average is not None:
+        average.load_state_dict(generator.state_dict())
+    if teacher is not None:
+        teacher.eval().requires_grad_(False)
+
+    def adam(network: nn.Module, lr: float) -> torch.optim.Adam:
+        trained = [p for p in network.parameters() if p.requires_grad]
+        return torch.optim.Adam(trained, lr=lr, betas=train.betas, foreach=True)
+
+    scaler = torch.amp.GradScaler(place.type, enabled=train.amp == "fp16" and place.type == "cuda")
+    return State(
+        generator=generator,
+        critic=critic,
+        generator_adam=adam(generator, train.lr),
+        critic_adam=adam(critic, train.lr_critic or train.lr),
+        average=average,
+        teacher=teacher,
+        scaler=scaler,
+        device=place,
+    )
+
+
+def seed_of(*parts: object) -> int:
+    """A 63-bit seed that depends on every part."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def random_at(seed: int, stage: str, step: int) -> torch.Generator:
+    """The random numbers of one step: a function of its number, so that resuming needs no generator state."""
+    return torch.Generator().manual_seed(seed_of(seed, stage, step))
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def _tensors(state: State) -> Iterator[tuple[str, Tensor]]:
+    for name, network in state.networks().items():
+        for key, tensor in network.state_dict().items():
+            yield f"{name}.{key}", tensor
+    for name, optimiser in state.optimisers().items():
+        for number, moments in optimiser.state_dict()["state"].items():
+            for key, tensor in moments.items():
+                yield f"{name}.{number}.{key}", tensor
+
+
+def save_checkpoint(state: State, path: Path, key: str) -> None:
+    """Write the whole state as one safetensors file, atomically. `key` names the job that it belongs to."""
+    note = {"key": key, "step": state.step, "scale": state.scaler.get_scale()}
+    write_tensors(path, dict(_tensors(state)), json.dumps(note))
+
+
+def load_checkpoint(state: State, path: Path, key: str) -> bool:
+    """Continue from a checkpoint of the same job. False when there is none, or when it belongs to another recipe.
+
+    Raises GanletError when the file is damaged or does not fit the networks.
+    """
+    if not path.is_file():
+        return False
+    note = json.loads(read_note(path) or "{}")
+    if note.get("key") != key:
+        return False
+    tensors = read_tensors(path)
+    try:
+        for name, network in state.networks().items():
+            network.load_state_dict({k: tensors[f"{name}.{k}"] for k in network.state_dict()})
+        for name, optimiser in state.optimisers().items():
+            _load_adam(optimiser, {k: v for k, v in tensors.items() if k.startswith(f"{name}.")})
+    except (KeyError, RuntimeError) as error:
+        raise GanletError(f"Checkpoint {path} does not fit this recipe's networks; delete it to start the stage again.") from error
+    if state.scaler.is_enabled():
+        state.scaler.update(note["scale"])
+    state.step = int(note["step"])
+    return True
+
+
+def _load_adam(optimiser: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        _, number, key = name.split(".")
+        moments.setdefault(int(number), {})[key] = tensor
+    whole = optimiser.state_dict()
+    optimiser.load_state_dict({"state": moments, "param_groups": whole["param_groups"]})
+
+
+def checkpoint_key(path: Path) -> str | None:
+    """The job that a checkpoint belongs to. Raises GanletError when the file is damaged."""
+    key = json.loads(read_note(path) or "{}").get("key")
+    return None if key is None else str(key)

@@ -1,0 +1,97 @@
+"""Fidelity: how far the pictures of each stage and of the exported file are from the data, on the same latents."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganlet.data import PictureSet
+from ganlet.device import Sampler
+from ganlet.device.pictures import to_uint8
+from ganlet.device.runner import Runner
+from ganlet.metrics import Fidelity, Interval, compare, extract, feature_net, paired_change_percent
+from ganlet.verify.checks import Check, at_most
+
+CHUNK = 256
+Progress = Callable[[int, int], None]
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The pictures to be like: those that training never saw, or all of them where none are held out."""
+
+    kind: str
+    pictures: PictureSet
+    indices: NDArray[np.int64]
+
+    def chunks(self) -> Iterator[NDArray[np.uint8]]:
+        for start in range(0, len(self.indices), CHUNK):
+            yield np.asarray(self.pictures.pictures[self.indices[start : start + CHUNK]])
+
+
+def choose_reference(pictures: PictureSet, holdout: float, seed: int, samples: int) -> Reference:
+    """At most `samples` held-out pictures; of the training pictures where the recipe holds none out."""
+    train, held = pictures.split(holdout, seed)
+    if len(held) >= 2:
+        return Reference("held-out pictures", pictures, held[:samples])
+    return Reference("training pictures", pictures, train[:samples])
+
+
+@dataclass(frozen=True)
+class FidelityResult:
+    """Figures by subject ("teacher", "student", "generator.onnx", ...)."""
+
+    to_data: Mapping[str, Fidelity]
+    to_teacher: Mapping[str, Fidelity]
+    change_percent: Mapping[str, Interval]
+    """Change of the Frechet distance to the data against the teacher's, on paired latents."""
+
+
+def measure_fidelity(
+    runners: Mapping[str, Runner],
+    reference: Reference,
+    *,
+    net_name: str,
+    samples: int,
+    seed: int,
+    progress: Progress,
+) -> FidelityResult:
+    """Features of `samples` pictures of every runner, its distances to the data and, where there is one, to "teacher"."""
+    net = feature_net(net_name)
+    in_all = len(reference.indices) + samples * len(runners)
+    done = 0
+
+    def tell(now: int) -> None:
+        progress(done + now, in_all)
+
+    data = extract(net, reference.chunks(), tell)
+    done += len(data)
+    features: dict[str, Features] = {}
+    for name, runner in runners.items():
+        features[name] = extract(net, _pictures(runner, seed, samples), tell)
+        done += samples
+    to_data = {name: compare(f, data, net=net_name, seed=seed) for name, f in features.items()}
+    others = [name for name in features if name != "teacher"] if "teacher" in features else []
+    return FidelityResult(
+        to_data=to_data,
+        to_teacher={name: compare(features[name], features["teacher"], net=net_name, seed=seed) for name in others},
+        change_percent={
+            name: paired_change_percent(to_data[name].fd, to_data["teacher"].fd, seed=seed) for name in others
+        },
+    )
+
+
+def fidelity_check(name: str, change: Interval, limit_percent: float, samples: int, kind: str) -> Check:
+    """Whether a subject's distance to the data is at most `limit_percent` above its teacher's."""
+    reason = (
+        f"Frechet distance to {kind} against the teacher's on the same {samples} latents, 95 % interval "
+        f"{change.low:+.1f} to {change.high:+.1f} %"
+    )
+    return at_most(f"fidelity of {name}", change.value, limit_percent, "%", reason)
+
+
+def _pictures(runner: Runner, seed: int, samples: int) -> Iterator[NDArray[np.uint8]]:
+    for images in Sampler.of(runner).stream(seed, 0, samples):
+        yield to_uint8(images).transpose(0, 3, 1, 2)  # (n, C, H, W), rounded as the PNG files are

@@ -1,0 +1,204 @@
+"""The whole verification of a run: parity, fidelity and budgets on the exported file, written as report.json."""
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganlet.artifact import GENERATOR, Stage, describe_file, find_stage, stages_of
+from ganlet.data import PictureSet
+from ganlet.device import OnnxRunner, Sampler
+from ganlet.device.footprint import Footprint, measure
+from ganlet.device.pictures import encode_png, grid
+from ganlet.device.runner import Runner
+from ganlet.errors import GanletError
+from ganlet.files import MB, read_json, write_bytes, write_json
+from ganlet.recipe import Recipe
+from ganlet.training.load import generator_config_of, load_generator
+from ganlet.verify.budget import check_budget
+from ganlet.verify.checks import Check
+from ganlet.verify.fidelity import (
+    FidelityResult,
+    Progress,
+    Reference,
+    choose_reference,
+    fidelity_check,
+    measure_fidelity,
+)
+from ganlet.verify.parity import Parity, check_parity
+from ganlet.verify.torch_runner import TorchRunner
+
+SCHEMA = 1
+ONNX = "generator.onnx"
+SHEET = 32  # pictures in each sheet of samples/
+SHEET_COLUMNS = 8
+
+
+def verify_run(run: Path, recipe: Recipe, pictures: PictureSet, progress: Progress, command: str = "") -> dict[str, Any]:
+    """Measure everything the recipe asks of RUN, write RUN/report.json and RUN/samples/*.png, return the report.
+
+    Raises GanletError when it cannot be measured (a stage or generator.onnx is missing or damaged).
+    """
+    stages = stages_with_teacher(run, recipe)
+    exported = run / ONNX
+    if not exported.is_file():
+        raise GanletError(f"{run} has no {ONNX}; make it with `ganlet export {run} --to onnx`.")
+    source = exported_from(run, stages)
+    runners: dict[str, Runner] = {name: TorchRunner.of_stage(stage) for name, stage in stages.items()}
+    runners[ONNX] = OnnxRunner(exported)
+    parity = check_parity(
+        runners[ONNX], TorchRunner.of_stage(source), limit=recipe.verify.parity_max_abs, seed=recipe.run.seed
+    )
+    reference = choose_reference(pictures, recipe.data.holdout, recipe.data.seed, recipe.verify.samples)
+    fidelity = measure_fidelity(
+        runners,
+        reference,
+        net_name=recipe.verify.features,
+        samples=recipe.verify.samples,
+        seed=recipe.run.seed,
+        progress=progress,
+    )
+    write_samples(run / "samples", runners, reference, recipe.run.seed)
+    footprint = measure(exported)
+    own = [stage for stage in stages.values() if stage.folder.parent == run]
+    budget = check_budget(
+        recipe.budget,
+        training_peaks_mib=[s.training["peak_memory_mib"] for s in own if s.training],
+        model_mb=exported.stat().st_size / MB,
+        footprint=footprint,
+    )
+    checks = [parity.check(ONNX, recipe.verify.parity_max_abs)]
+    checks += [
+        fidelity_check(name, change, recipe.verify.max_drop_percent, recipe.verify.samples, reference.kind)
+        for name, change in fidelity.change_percent.items()
+        if name != "transfer"  # another domain's teacher says nothing of its quality
+    ]
+    report = _document(run, recipe, pictures, stages, fidelity, parity, footprint, checks, budget, reference)
+    report["provenance"]["command"] = command or f"ganlet verify {run.name}"
+    report["key"] = verification_key(run, recipe, stages, pictures)
+    write_json(run / "report.json", report)
+    return report
+
+
+def stages_with_teacher(run: Path, recipe: Recipe) -> dict[str, Stage]:
+    """The run's stages; a student's teacher from another run (`distill.from`) takes the name "teacher".
+
+    Raises GanletError when there is none.
+    """
+    wanted = {"teacher": recipe.teacher, "transfer": recipe.transfer, "student": recipe.distill}
+    stages = {name: stage for name, stage in stages_of(run).items() if wanted[name] is not None}
+    if not stages:
+        find_stage(run)  # raises the sentence that says so
+    if recipe.distill is not None and recipe.distill.teacher_run and "student" in stages:
+        stages = {"teacher": find_stage(Path(recipe.distill.teacher_run)), **stages}
+    return stages
+
+
+def exported_from(run: Path, stages: Mapping[str, Stage]) -> Stage:
+    """The stage that RUN/generator.onnx was made from, by the manifest's hash of its weights."""
+    manifest = read_json(run / "manifest.json")
+    entry = manifest.get("files", {}).get(ONNX, {})
+    wanted = entry.get("made_from", {}).get("weights_sha256")
+    for stage in stages.values():
+        if stage.weights_sha256 == wanted:
+            return stage
+    raise GanletError(
+        f"{run / ONNX} was not made from any stage of {run} (the weights' SHA-256 in manifest.json is of none); "
+        f"export it again with `ganlet export {run} --to onnx`."
+    )
+
+
+def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pictures: PictureSet) -> str:
+    """What a report depends on: equal keys mean that it need not be made again."""
+    weights = {name: stage.weights_sha256 for name, stage in stages.items()}
+    return recipe.key("data", "verify", "budget", data=pictures.sha256, onnx=describe_file(run / ONNX)["sha256"], **weights)
+
+
+def write_samples(folder: Path, runners: Mapping[str, Runner], reference: Reference, seed: int) -> None:
+    """A sheet of the same latents for every runner, and one of the data."""
+    for name, runner in runners.items():
+        images = Sampler.of(runner).images(0, SHEET, seed)
+        write_bytes(folder / f"{name}.png", encode_png(grid(images, columns=SHEET_COLUMNS)))
+    real = np.asarray(reference.pictures.pictures[reference.indices[:SHEET]]).transpose(0, 2, 3, 1)
+    write_bytes(folder / "data.png", encode_png(grid(real, columns=SHEET_COLUMNS)))
+
+
+# ---------------------------------------------------------------- the document
+
+
+def _document(
+    run: Path,
+    recipe: Recipe,
+    pictures: PictureSet,
+    stages: Mapping[str, Stage],
+    fidelity: FidelityResult,
+    parity: Parity,
+    footprint: Footprint,
+    checks: list[Check],
+    budget: list[Check],
+    reference: Reference,
+) -> dict[str, Any]:
+    """report.json as the design lays it down, and what a reader needs to judge it."""
+    exported = run / ONNX
+    failed = any(check.status == "failed" for check in [*checks, *budget])
+    return {
+        "schema": SCHEMA,
+        "run": recipe.run.name,
+        "verdict": "failed" if failed else "passed",
+        "stages": {name: _stage(name, stage, fidelity, run) for name, stage in stages.items()},
+        "artifacts": [
+            {
+                "path": ONNX,
+                "precision": "fp32",
+                "model_mb": exported.stat().st_size / MB,
+                "parity": parity.as_json(),
+                "quality": fidelity.to_data[ONNX].as_json(),
+                "latency_ms": {"p50": footprint.latency_p50_ms, "p95": footprint.latency_p95_ms},
+                "peak_memory_mib": footprint.peak_memory_mib,
+            }
+        ],
+        "budget": [_row(check) for check in budget],
+        "checks": [_row(check) for check in checks],
+        "reference": {"kind": reference.kind, "count": len(reference.indices), "sha256": pictures.sha256},
+        "provenance": {
+            "recipe_sha256": recipe.sha256,
+            "data_sha256": pictures.sha256,
+            "pictures": len(pictures),
+            "skipped": len(pictures.skipped),
+            "seed": recipe.run.seed,
+            "versions": next(reversed(stages.values())).config["provenance"]["versions"],
+            "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "device": "cpu"},
+            "credits": [pictures.credit] if pictures.credit else [],
+        },
+    }
+
+
+def _row(check: Check) -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "unit": check.unit,
+        "limit": check.limit,
+        "measured": check.measured,
+        "status": check.status,
+        "reason": check.reason,
+    }
+
+
+def _stage(name: str, stage: Stage, fidelity: FidelityResult, run: Path) -> dict[str, Any]:
+    parameters = sum(p.numel() for p in load_generator(stage).parameters())
+    row: dict[str, Any] = {
+        "family": generator_config_of(stage).family,
+        "parameters": parameters,
+        "model_mb": stage.config["files"][GENERATOR]["bytes"] / MB,
+        "training": stage.training,
+        "quality": fidelity.to_data[name].as_json(),
+    }
+    if stage.folder.parent != run:
+        row["run"] = str(stage.folder)
+    if name in fidelity.to_teacher:
+        row["to_teacher"] = fidelity.to_teacher[name].as_json()
+        row["change_percent"] = fidelity.change_percent[name].as_json()
+    return row
