@@ -54,7 +54,9 @@ class Stage:
         expected = self.config["files"].get(name)
         path = self.folder / name
         if expected is None:
-            raise GanletError(f"{self.folder} holds no {name}; this stage was made without a critic, train one instead.")
+            raise GanletError(
+                f"{self.folder} holds no {name}; this stage was made without a critic, train one instead."
+            )
         if not path.is_file():
             raise GanletError(f"{path} is missing although {CONFIG} lists it; restore it or run the stage again.")
         if path.stat().st_size != expected["bytes"] or sha256_file(path) != expected["sha256"]:
@@ -93,14 +95,25 @@ def save_stage(
 def load_stage(folder: Path) -> Stage:
     """Read a stage's folder. Raises GanletError when it is missing, unfinished, damaged or of another schema."""
     if not folder.is_dir():
-        raise GanletError(f"{folder} does not exist; expected the folder of a trained stage, make it with `ganlet run`.")
+        raise GanletError(
+            f"{folder} does not exist; expected the folder of a trained stage, make it with `ganlet run`."
+        )
     if not (folder / CONFIG).is_file():
-        raise GanletError(f"{folder} has no {CONFIG}: the stage is not finished; run the same command again to finish it.")
+        raise GanletError(
+            f"{folder} has no {CONFIG}: the stage is not finished; run the same command again to finish it."
+        )
     config = read_json(folder / CONFIG)
     wanted = {"stage": str, "generator": dict, "files": dict, "provenance": dict}
     valid = isinstance(config, dict) and all(isinstance(config.get(k), kind) for k, kind in wanted.items())
-    if not valid or config.get("schema") != SCHEMA or GENERATOR not in config["files"] or "key" not in config["provenance"]:
-        raise GanletError(f"{folder / CONFIG} is not a stage of schema {SCHEMA}; make it again with this version of Ganlet.")
+    if (
+        not valid
+        or config.get("schema") != SCHEMA
+        or GENERATOR not in config["files"]
+        or "key" not in config["provenance"]
+    ):
+        raise GanletError(
+            f"{folder / CONFIG} is not a stage of schema {SCHEMA}; make it again with this version of Ganlet."
+        )
     return Stage(folder, config)
 
 
@@ -170,7 +183,7 @@ def describe_file(path: Path) -> dict[str, Any]:
 def add_to_manifest(run: Path, name: str, **about: Any) -> None:
     """List RUN/NAME in RUN/manifest.json with its bytes, its hash and `about`."""
     path = run / "manifest.json"
-    manifest = read_json(path) if path.is_file() else {"schema": SCHEMA, "files": {}}
+    manifest: dict[str, Any] = read_json(path) if path.is_file() else {"schema": SCHEMA, "files": {}}
     manifest["files"][name] = describe_file(run / name) | about
     manifest["files"] = dict(sorted(manifest["files"].items()))
     write_json(path, manifest)

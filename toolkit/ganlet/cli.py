@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -32,8 +32,12 @@ app = typer.Typer(
 
 RecipePath = Annotated[Path, typer.Argument(help="Recipe, a TOML file.", show_default=False)]
 RunPath = Annotated[Path, typer.Argument(help="Folder of a run, such as exported/kittens-quick.", show_default=False)]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
-Out = Annotated[Path | None, typer.Option("--out", "--run", metavar="DIR", help="Folder of the run; exported/NAME unless told.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", "--run", metavar="DIR", help="Folder of the run; exported/NAME unless told.")
+]
 Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on standard output.")]
 
 
@@ -89,8 +93,16 @@ def _one_stage(section: str) -> Callable[..., None]:
 
 _HELP = {
     "teacher": ("train", "Train the teacher of a recipe.", "ganlet train recipes/kittens-quick.toml"),
-    "transfer": ("transfer", "Train another run's GAN on with its deep layers frozen.", "ganlet transfer recipes/kittens-to-monsters.toml"),
-    "distill": ("distill", "Distil the teacher into the recipe's student.", "ganlet distill recipes/kittens-quick.toml"),
+    "transfer": (
+        "transfer",
+        "Train another run's GAN on with its deep layers frozen.",
+        "ganlet transfer recipes/kittens-to-monsters.toml",
+    ),
+    "distill": (
+        "distill",
+        "Distil the teacher into the recipe's student.",
+        "ganlet distill recipes/kittens-quick.toml",
+    ),
 }
 for _section, (_verb, _what, _example) in _HELP.items():
     app.command(_verb, help=f"{_what}\n\nExample: {_example}")(_one_stage(_section))
@@ -118,7 +130,9 @@ def export(
 
 @app.command("import")
 def import_weights(
-    weights: Annotated[Path, typer.Argument(help="State dict of a generator: .pt or .safetensors.", show_default=False)],
+    weights: Annotated[
+        Path, typer.Argument(help="State dict of a generator: .pt or .safetensors.", show_default=False)
+    ],
     like: Annotated[Path, typer.Option("--like", metavar="RECIPE", help="Recipe whose network the weights are of.")],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the run to make.")],
     stage: Annotated[str, typer.Option("--stage", help="teacher or student.")] = "teacher",
@@ -198,8 +212,8 @@ def _sampler(artifact: Path) -> Any:
             from ganlet.verify.torch_runner import TorchRunner
         except ImportError as error:
             raise GanletError(
-                f'{artifact} is not exported yet and drawing from it needs torch: `pip install "ganlet[train]"`, or give '
-                "an .onnx file."
+                f'{artifact} is not exported yet and drawing from it needs torch: `pip install "ganlet[train]"`, or '
+                "give an .onnx file."
             ) from error
         return Sampler.of(TorchRunner.of_stage(stage))
     return Sampler(artifact)
@@ -224,9 +238,13 @@ def data(
         raise GanletError(f"There are no embedded pictures {source!r}; choose kittens, monsters, robots or digits.")
     channels = 1 if source == "digits" else 3
     with _observer().watch("data", "pictures") as update:
-        pictures = load_pictures(source, size=size, channels=channels, count=count, seed=seed, progress=update)  # type: ignore[arg-type]
+        pictures = load_pictures(
+            cast(Any, source), size=size, channels=channels, count=count, seed=seed, progress=update
+        )
     paths = write_folder(pictures, out, min(count, len(pictures)))
-    _finish(as_json, {"folder": str(out), "pictures": len(paths)}, f"{len(paths)} pictures in {out} ({pictures.credit})")
+    _finish(
+        as_json, {"folder": str(out), "pictures": len(paths)}, f"{len(paths)} pictures in {out} ({pictures.credit})"
+    )
 
 
 @app.command()
@@ -268,7 +286,9 @@ def _version(shown: bool) -> None:
 @app.callback()
 def _main(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Train a GAN, make its generator small, and prove that it is still good."""
 

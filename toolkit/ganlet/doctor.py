@@ -57,7 +57,9 @@ def _sampling() -> Finding:
         return Finding("sample", "conflict", str(error))
     runtimes = installed_onnxruntimes()
     if not runtimes:
-        return Finding("sample", "missing", 'no ONNX Runtime: pip install "ganlet[cpu]", or "ganlet[gpu]" for an NVIDIA card')
+        return Finding(
+            "sample", "missing", 'no ONNX Runtime: pip install "ganlet[cpu]", or "ganlet[gpu]" for an NVIDIA card'
+        )
     return Finding("sample", "ready", ", ".join(f"{name} {version}" for name, version in runtimes.items()))
 
 

@@ -26,8 +26,8 @@ def import_stage(weights: Path, recipe: Recipe, stage: str, run: Path, critic: P
     section = {"teacher": recipe.teacher, "student": recipe.distill}.get(stage)
     if section is None:
         raise GanletError(
-            f"--stage {stage} cannot be imported like recipe {recipe.run.name}; expected teacher (its [teacher] section) or "
-            "student (its [distill] section)."
+            f"--stage {stage} cannot be imported like recipe {recipe.run.name}; expected teacher (its [teacher] "
+            "section) or student (its [distill] section)."
         )
     if (run / stage / CONFIG).exists():
         raise GanletError(f"{run / stage} already holds a stage; choose another --out, or delete it first.")
@@ -35,9 +35,11 @@ def import_stage(weights: Path, recipe: Recipe, stage: str, run: Path, critic: P
     first = tensors.get(FIRST_WEIGHT)
     if first is None or first.dim() != 4:
         raise GanletError(
-            f"{weights} has no {FIRST_WEIGHT} of four dimensions; expected the state dict of a Ganlet or base-work generator."
+            f"{weights} has no {FIRST_WEIGHT} of four dimensions; expected a Ganlet or base-work generator."
         )
-    config = generator_config(section, int(first.shape[0]), recipe.data.channels)  # ConvTranspose2d: (latent, out, k, k)
+    config = generator_config(
+        section, int(first.shape[0]), recipe.data.channels
+    )  # ConvTranspose2d: (latent, out, k, k)
     generator = build_generator(config)
     load_strict(generator, tensors, str(weights))
     networks: dict[str, Any] = {"generator": (GENERATOR, config.model_dump(mode="json"), generator.state_dict())}
@@ -69,19 +71,21 @@ def read_state_dict(path: Path) -> Tensors:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
         raise GanletError(
-            f"{path} is not a plain PyTorch state dict ({str(error).splitlines()[0][:120]}); whole pickled modules are not "
-            "loaded, save model.state_dict() instead."
+            f"{path} is not a plain PyTorch state dict ({str(error).splitlines()[0][:120]}); whole pickled modules are "
+            "not loaded, save model.state_dict() instead."
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
-        raise GanletError(f"{path} holds a {type(content).__name__}, expected a state dict of tensors; save model.state_dict().")
+        raise GanletError(
+            f"{path} holds a {type(content).__name__}, expected a state dict of tensors; save model.state_dict()."
+        )
     return dict(content)
 
 
 def _critic(path: Path, section: Any, recipe: Recipe) -> tuple[str, dict[str, Any], Tensors]:
     if not isinstance(section, Critic):
-        raise GanletError(f"--critic {path}: recipe {recipe.run.name} does not say what the critic is; give it [critic] widths.")
+        raise GanletError(f"--critic {path}: recipe {recipe.run.name} has no [critic] widths to build it; add them.")
     config = critic_config(section, recipe.data.channels)
     network = build_critic(config)
     load_strict(network, read_state_dict(path), str(path))

@@ -237,8 +237,8 @@ def preflight(recipe: Recipe, run: Path) -> None:
     needed_mb = _disk_mb(recipe)
     if free_mb < needed_mb:
         raise GanletError(
-            f"{run} has {free_mb:.0f} MB free and this recipe writes about {needed_mb:.0f} MB; free some space, or choose "
-            "another disk with --out."
+            f"{run} has {free_mb:.0f} MB free and this recipe writes about {needed_mb:.0f} MB; free some space, or "
+            "choose another disk with --out."
         )
 
 
@@ -261,7 +261,11 @@ def _disk_mb(recipe: Recipe) -> float:
 def _require_training_packages() -> None:
     from importlib.util import find_spec
 
-    missing = [name for name in ("torch", "onnx", "onnxscript", "safetensors", "scipy", "jinja2", "matplotlib") if not find_spec(name)]
+    missing = [
+        name
+        for name in ("torch", "onnx", "onnxscript", "safetensors", "scipy", "jinja2", "matplotlib")
+        if not find_spec(name)
+    ]
     if missing:
         raise GanletError(
             f'Training needs {", ".join(missing)}, not installed here; run `pip install "ganlet[train,cpu]"` first.'

@@ -1,4 +1,4 @@
-"""How the command line shows long work: a progress bar on a terminal, plain lines elsewhere. Everything goes to stderr."""
+"""How the command line shows long work, on stderr: a progress bar on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator

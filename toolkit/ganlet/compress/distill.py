@@ -17,7 +17,9 @@ def distill_plan(recipe: Recipe, source: Stage) -> Plan:
     require_same_pictures(recipe, source)
     teacher = generator_config_of(source)
     student = generator_config(distill, teacher.latent, teacher.channels)
-    critic = critic_config_of(source) if distill.critic == "teacher" else critic_config(distill.critic, teacher.channels)
+    critic = (
+        critic_config_of(source) if distill.critic == "teacher" else critic_config(distill.critic, teacher.channels)
+    )
     if distill.init == "teacher":
         obstacle = can_start_from(build_generator(student), build_generator(teacher))
         if obstacle:

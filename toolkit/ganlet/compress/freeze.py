@@ -16,7 +16,9 @@ def transfer_plan(recipe: Recipe, source: Stage) -> Plan:
     """
     transfer = recipe.transfer
     if transfer is None:
-        raise GanletError(f"Recipe {recipe.run.name} has no [transfer] section; add one, or run the stages that it has.")
+        raise GanletError(
+            f"Recipe {recipe.run.name} has no [transfer] section; add one, or run the stages that it has."
+        )
     generator, critic = generator_config_of(source), critic_config_of(source)
     require_same_pictures(recipe, source)
     for name, frozen, depth in (
@@ -54,6 +56,6 @@ def require_same_pictures(recipe: Recipe, source: Stage) -> None:
     wanted = (recipe.data.channels, recipe.data.size)
     if (config.channels, config.size_px) != wanted:
         raise GanletError(
-            f"{source.folder} draws {config.channels} x {config.size_px} px pictures (channels x size), but [data] says "
+            f"{source.folder} draws {config.channels} x {config.size_px} px pictures (channels x size), [data] says "
             f"{wanted[0]} x {wanted[1]} px; set data.channels and data.size to the source's."
         )

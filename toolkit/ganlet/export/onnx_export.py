@@ -3,8 +3,8 @@
 import io
 import logging
 import warnings
-from contextlib import contextmanager, redirect_stdout
 from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,9 @@ def onnx_bytes(generator: Generator, recipe_sha256: str) -> bytes:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise GanletError(f"The exported model does not pass onnx.checker ({error}); report it with your recipe.") from error
+        raise GanletError(
+            f"The exported model does not pass onnx.checker ({error}); report it with your recipe."
+        ) from error
     return bytes(model.SerializeToString(deterministic=True))
 
 

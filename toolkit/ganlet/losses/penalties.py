@@ -15,4 +15,5 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     eps = epsilon.reshape(-1, 1, 1, 1)
     mixed = (eps * real + (1 - eps) * fake).requires_grad_(True)
     (gradient,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
-    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    norms: Tensor = gradient.flatten(1).norm(dim=1)  # (N,)
+    return (norms - 1).square().mean()

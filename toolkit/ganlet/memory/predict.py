@@ -18,7 +18,7 @@ class LiveStorages(TorchDispatchMode):
     """Follows the bytes of distinct tensor storages: counted when an operator first returns one, until it is freed."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live_bytes = 0
         self.peak_bytes = 0
         self._seen: set[int] = set()
@@ -63,6 +63,8 @@ def predicted_peak_mib(plan: Plan) -> float:
         shape = (train.batch, plan.generator.channels, size, size)
         with tracker:
             for _ in range(2):
-                plan.step(state, lambda position: np.zeros(shape, np.float32), torch.Generator().manual_seed(0), plan.section)
+                plan.step(
+                    state, lambda position: np.zeros(shape, np.float32), torch.Generator().manual_seed(0), plan.section
+                )
                 state.step += 1
     return tracker.peak_bytes / MIB

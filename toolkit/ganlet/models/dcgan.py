@@ -4,6 +4,7 @@ State-dict keys are the base work's: `layer1.0.weight` (convolution), `layer1.1.
 """
 
 from collections.abc import Iterator
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -23,6 +24,10 @@ def _norm(kind: Norm, channels: int) -> list[nn.Module]:
 
 def _maybe_spectral(layer: nn.Module, spectral: bool) -> nn.Module:
     return spectral_norm(layer) if spectral else layer
+
+
+def _hidden_layers(network: nn.Module, depth: int) -> list[nn.Sequential]:
+    return [cast(nn.Sequential, network.get_submodule(f"layer{number}")) for number in range(1, depth + 1)]
 
 
 class Generator(nn.Module):
@@ -50,7 +55,7 @@ class Generator(nn.Module):
 
     def layers(self) -> list[nn.Sequential]:
         """All layers from the latent on; the last one makes the colours."""
-        return [self.get_submodule(f"layer{i + 1}") for i in range(len(self.config.widths))] + [self.final]  # type: ignore[list-item]
+        return [*_hidden_layers(self, len(self.config.widths)), self.final]
 
     def forward(self, z: Tensor) -> Tensor:
         x = z.reshape(z.shape[0], self.config.latent, 1, 1)
@@ -74,11 +79,13 @@ class Critic(nn.Module):
             convolution = _maybe_spectral(nn.Conv2d(entering, width, 4, 2, 1), config.spectral)
             parts = [convolution, *_norm(config.norm, width), nn.LeakyReLU(LEAK, inplace=True)]
             self.add_module(f"layer{number}", nn.Sequential(*parts))
-        self.output = nn.Sequential(_maybe_spectral(nn.Conv2d(config.widths[-1], 1, FIRST_SIZE_PX, 1, 0), config.spectral))
+        self.output = nn.Sequential(
+            _maybe_spectral(nn.Conv2d(config.widths[-1], 1, FIRST_SIZE_PX, 1, 0), config.spectral)
+        )
 
     def layers(self) -> list[nn.Sequential]:
         """All layers from the picture on; the last one makes the score."""
-        return [self.get_submodule(f"layer{i + 1}") for i in range(len(self.config.widths))] + [self.output]  # type: ignore[list-item]
+        return [*_hidden_layers(self, len(self.config.widths)), self.output]
 
     def features(self, images: Tensor) -> Iterator[Tensor]:
         """Yield what each hidden layer makes, (N, widths[i], h, w), and at last the scores (N,)."""
@@ -89,7 +96,5 @@ class Critic(nn.Module):
         yield self.output(x).reshape(images.shape[0])
 
     def forward(self, images: Tensor) -> Tensor:
-        scores = images
-        for scores in self.features(images):
-            pass
+        *_, scores = self.features(images)
         return scores

@@ -1,7 +1,9 @@
 """Weights before training: drawn from a seed, or taken from a larger network of the same shape."""
 
+from typing import cast
+
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ganlet.models.dcgan import Generator
 
@@ -33,19 +35,19 @@ def copy_strongest_channels(student: Generator, teacher: Generator) -> None:
     """
     kept = torch.arange(teacher.config.latent)
     for mine, theirs in zip(student.layers(), teacher.layers(), strict=True):
-        source = theirs[0]
-        weight: Tensor = source.weight[kept]  # type: ignore[index,assignment]  # ConvTranspose2d: (in, out, k, k)
-        width = mine[0].weight.shape[1]  # type: ignore[union-attr,index]
+        target, source = cast(nn.ConvTranspose2d, mine[0]), cast(nn.ConvTranspose2d, theirs[0])
+        weight = source.weight[kept]  # ConvTranspose2d: (in, out, k, k)
         strength = weight.flatten(2).norm(dim=(0, 2))  # (out,)
-        if len(theirs) > 2 and getattr(theirs[1], "weight", None) is not None:
-            strength = theirs[1].weight.abs() * strength  # type: ignore[operator,union-attr]
-        chosen = strength.topk(width).indices.sort().values
-        mine[0].weight.copy_(weight[:, chosen])  # type: ignore[union-attr,operator]
-        mine[0].bias.copy_(source.bias[chosen])  # type: ignore[union-attr,operator,index]
-        for part, origin in zip(mine[1:], theirs[1:], strict=True):
-            for name, tensor in part.state_dict(keep_vars=True).items():
-                values = origin.state_dict()[name]
-                tensor.copy_(values[chosen] if values.dim() else values)
+        for norm in list(theirs)[1:]:
+            if isinstance(norm, nn.BatchNorm2d | nn.InstanceNorm2d):
+                strength = norm.weight.abs() * strength
+        chosen = strength.topk(target.out_channels).indices.sort().values
+        target.weight.copy_(weight[:, chosen])
+        if target.bias is not None and source.bias is not None:
+            target.bias.copy_(source.bias[chosen])
+        for part, origin in zip(list(mine)[1:], list(theirs)[1:], strict=True):
+            values = origin.state_dict()
+            part.load_state_dict({name: v[chosen] if v.dim() else v for name, v in values.items()})
         kept = chosen
 
 

@@ -1,4 +1,4 @@
-"""Reading report.json. A value may be missing there (not verified yet), so every access goes through these functions."""
+"""Reading report.json. Any value may be missing there (not verified yet), so every access goes through this module."""
 
 import re
 from dataclasses import dataclass

@@ -4,10 +4,10 @@ The verdict of report.json is never made better here: a failed check makes the p
 checked does not pass.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ganlet.report.document import Json, interval, metrics, number, rows, stages, table, words
-from ganlet.report.wording import bounds, figure
+from ganlet.report.wording import TIMES, bounds, figure
 
 PASSED, FAILED, NOT_VERIFIED, PARTIAL = "passed", "failed", "not_verified", "partial"
 MARKS = {PASSED: "✓", FAILED: "✗", NOT_VERIFIED: "?", PARTIAL: "?"}
@@ -36,12 +36,11 @@ class Check:
         if self.measured is None or self.limit is None:
             return ""
         gap = self.measured - self.limit
+        relative = f" ({abs(gap / self.limit):.0%} of it)".replace("%", " %") if self.limit and self.unit != "%" else ""
+        distance = figure(abs(gap), "points" if self.unit == "%" else self.unit)
         side = "above" if gap > 0 else "below"
-        relative = f" ({abs(gap / self.limit):.0%} {side} it)" if self.limit and self.unit != "%" else ""
-        return (
-            f"{figure(self.measured, self.unit)} against a limit of {figure(self.limit, self.unit)}, "
-            f"{figure(abs(gap), self.unit)} {side}{relative}"
-        )
+        measured, limit = figure(self.measured, self.unit), figure(self.limit, self.unit)
+        return f"{measured} against a limit of {limit}: {distance}{relative} {side}"
 
 
 @dataclass(frozen=True)
@@ -95,12 +94,12 @@ def _check(row: Json, status: str | None = None) -> Check:
 
 def judge(report: Json) -> Verdict:
     """The verdict of a report with the sentence it rests on."""
-    everything = checks(report) + budgets(report)
+    everything = checks(report) + [replace(check, name=f"budget: {check.name}") for check in budgets(report)]
     failed = tuple(check for check in everything if check.status == FAILED)
     unknown = tuple(check for check in everything if check.status == NOT_VERIFIED)
     passed = len(everything) - len(failed) - len(unknown)
     if failed:
-        state, headline = FAILED, f"failed {_several(len(failed), 'check')} of {len(everything)}"
+        state, headline = FAILED, f"failed {len(failed)} of {_several(len(everything), 'check')}"
     elif report.get("verdict") == FAILED:
         state, headline = FAILED, "failed"
     elif report.get("verdict") != PASSED or not passed:
@@ -120,7 +119,7 @@ def _several(number: int, noun: str) -> str:
 
 
 def basis(report: Json) -> str:
-    """One sentence: how much smaller the last stage is than the first, how far its quality fell, and how that is known."""
+    """One sentence: how much smaller the last stage is than the first, how far its quality fell, how that is known."""
     found = stages(report)
     if not found:
         return "No trained stage is described in report.json."
@@ -128,7 +127,7 @@ def basis(report: Json) -> str:
     if first == last:
         return f"The {first} is the only stage of this run, so there is nothing to compare it with."
     ratio = _ratio(number(found[first], "parameters"), number(found[last], "parameters"))
-    size = f"The {last} has {ratio} its {first}; its " if ratio else f"The {last}'s "
+    size = f"The {last} has {ratio} its {first}; its " if ratio else f"The {last} is described without its size; its "
     return f"{size}{_quality(report, last, first)}."
 
 
@@ -138,7 +137,7 @@ def _ratio(first: float | None, last: float | None) -> str:
     if first == last:
         return "as many parameters as"
     many, few, word = (first, last, "fewer") if first > last else (last, first, "more")
-    return f"{figure(many / few, digits=2)}× {word} parameters than"
+    return f"{figure(many / few, digits=2)}{TIMES} {word} parameters than"
 
 
 def _quality(report: Json, last: str, first: str) -> str:
@@ -156,4 +155,4 @@ def _quality(report: Json, last: str, first: str) -> str:
     measured = f", measured on {samples:,} samples" if samples else ""
     kind = words(table(report, "reference"), "kind")
     against = f" against {kind}" if measured and kind else ""
-    return f"distance to the data is {abs(change.value):.1f} % {side} the {first}'s{known}{measured}{against}"
+    return f"distance to the data is {abs(change.value):.1f} % {side} that of the {first}{known}{measured}{against}"

@@ -12,7 +12,7 @@ from PIL import Image
 from ganlet.errors import GanletError
 from ganlet.files import read_json, write_text
 from ganlet.report import judgement, wording
-from ganlet.report.document import Json, interval, metrics, number, read_report, rows, stages, table, words
+from ganlet.report.document import Json, metrics, number, read_report, rows, stages, table, words
 from ganlet.report.plots import DASHES, Plot, loss_plots
 from ganlet.report.tables import distance_name, summary_rows
 
@@ -84,10 +84,11 @@ def render(run: Path, report: Json) -> str:
 
 def _context(run: Path, report: Json) -> dict[str, Any]:
     summary = summary_rows(report)
+    pictures = [_picture(run / "samples" / f"{name}.png", title, alt) for name, title, alt in SAMPLES]
     return {
         "run": words(report, "run") or run.name,
         "verdict": judgement.judge(report),
-        "samples": [found for name, title, alt in SAMPLES if (found := _picture(run / "samples" / f"{name}.png", title, alt))],
+        "samples": [picture for picture in pictures if picture],
         "bars": [_bar(check) for check in judgement.budgets(report)],
         "checks": judgement.checks(report),
         "summary": summary,
@@ -138,7 +139,6 @@ def _artifact(row: Json, manifest: Json) -> Json:
         "psnr_db": number(parity, "psnr_db"),
         "batches": {size: number(table(parity, "batches"), size) for size in table(parity, "batches")},
         "quality": metrics(row, "quality"),
-        "change": interval(row, "change_percent"),
         "p50": number(latency, "p50"),
         "p95": number(latency, "p95"),
         "peak_memory_mib": number(row, "peak_memory_mib"),

@@ -75,7 +75,13 @@ def summary_table(report: Json) -> Table:
     caption = f"Distance: {metric}. In brackets: 95 % interval." if metric else None
     printed = Table(caption=caption, caption_justify="left", **_layout("Summary"))
     printed.add_column("\nStage", no_wrap=True)
-    headings = ("\nParameters", "Training\nMiB", "Model\nMB", "Distance\nto data", "Change of quality\n(negative = worse)")
+    headings = (
+        "\nParameters",
+        "Training\nMiB",
+        "Model\nMB",
+        "Distance\nto data",
+        "Quality change\n(minus = worse)",
+    )
     for heading in headings:
         printed.add_column(heading, justify="right", no_wrap=True)
     for row in found:

@@ -2,8 +2,9 @@
 
 from ganlet.report.document import Interval, Metric
 
-DASH = "–"
-MINUS = "−"
+DASH = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
 METRICS = {"fd": "Fréchet distance", "fid": "FID", "kid": "Kernel distance"}
 
 

@@ -32,8 +32,8 @@ def out_of_memory(plan: "Plan", predicted_mib: float, forecast: Forecast) -> Ite
             else "no batch fits, make the networks narrower"
         )
         raise GanletError(
-            f"Out of memory while training {plan.stage}: batch {plan.train.batch} asks for about {predicted_mib:.0f} MiB of "
-            f"tensors and the device has {there_mib:.0f} MiB; {remedy}."
+            f"Out of memory while training {plan.stage}: batch {plan.train.batch} asks for about "
+            f"{predicted_mib:.0f} MiB of tensors and the device has {there_mib:.0f} MiB; {remedy}."
         ) from error
 
 

@@ -15,7 +15,7 @@ class Stop:
 
 @contextmanager
 def catch_stop() -> Iterator[Stop]:
-    """Within: the first signal only sets `requested`; a second one interrupts at once. Outside the main thread: inert."""
+    """Within: the first signal only sets `requested`, a second one interrupts at once. Inert off the main thread."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -21,7 +21,8 @@ def critic_config_of(stage: Stage) -> CriticConfig:
     """The critic's config. Raises GanletError when the stage has none (an imported generator)."""
     if "critic" not in stage.config:
         raise GanletError(
-            f"{stage.folder} holds no critic; it was imported, so make a fresh one: give [distill.critic] widths in the recipe."
+            f"{stage.folder} holds no critic; it was imported, so make a fresh one: give the recipe a "
+            "[distill.critic] with widths."
         )
     return _config(stage, "critic", CriticConfig)
 
@@ -50,7 +51,9 @@ def load_strict(network: nn.Module, tensors: dict[str, Any], origin: str) -> Non
     faults += [f"unknown {', '.join(foreign[:4])}"] if foreign else []
     faults += [f"shape of {'; '.join(shapes[:4])}"] if shapes else []
     if faults:
-        raise GanletError(f"{origin} does not fit the network of the config ({'; '.join(faults)}); give the config or recipe that made it.")
+        raise GanletError(
+            f"{origin} does not fit the network of the config ({'; '.join(faults)}); give the recipe that made it."
+        )
     network.load_state_dict(tensors, strict=True)
 
 

@@ -1,4 +1,4 @@
-"""The one training loop. What a step does is `steps`; this file is about time: checkpoints, pictures, logs, stopping."""
+"""The one training loop. What a step does is in `steps`; here is its time: checkpoints, pictures, logs, stopping."""
 
 import time
 from collections.abc import Callable

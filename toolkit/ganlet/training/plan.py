@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ganlet import recipe as recipes
 from ganlet.artifact import CRITIC, GENERATOR, Stage, save_stage
@@ -43,7 +43,7 @@ class Plan:
         return self.section.train
 
 
-def generator_config(network: recipes.Network, latent: int, channels: int) -> GeneratorConfig:
+def generator_config(network: recipes.Network, latent: int, channels: Literal[1, 3]) -> GeneratorConfig:
     """The config of a generator that a recipe describes."""
     return GeneratorConfig(
         latent=latent,
@@ -56,7 +56,7 @@ def generator_config(network: recipes.Network, latent: int, channels: int) -> Ge
     )
 
 
-def critic_config(critic: recipes.Critic, channels: int) -> CriticConfig:
+def critic_config(critic: recipes.Critic, channels: Literal[1, 3]) -> CriticConfig:
     """The config of a critic that a recipe describes."""
     return CriticConfig(widths=critic.widths, channels=channels, norm=critic.norm, spectral=critic.spectral)
 

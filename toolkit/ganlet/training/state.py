@@ -122,7 +122,9 @@ def load_checkpoint(state: State, path: Path, key: str) -> bool:
         for name, optimiser in state.optimisers().items():
             _load_adam(optimiser, {k: v for k, v in tensors.items() if k.startswith(f"{name}.")})
     except (KeyError, RuntimeError) as error:
-        raise GanletError(f"Checkpoint {path} does not fit this recipe's networks; delete it to start the stage again.") from error
+        raise GanletError(
+            f"Checkpoint {path} does not fit this recipe's networks; delete it to start the stage again."
+        ) from error
     if state.scaler.is_enabled():
         state.scaler.update(note["scale"])
     state.step = int(note["step"])

@@ -7,11 +7,19 @@ from ganlet.recipe import Budget
 from ganlet.verify.checks import Check, at_most
 
 
-def check_budget(budget: Budget, *, training_peaks_mib: Sequence[float], model_mb: float, footprint: Footprint) -> list[Check]:
-    """One check for each limit that the recipe sets. `training_peaks_mib` are those of the stages trained in the run."""
+def check_budget(
+    budget: Budget, *, training_peaks_mib: Sequence[float], model_mb: float, footprint: Footprint
+) -> list[Check]:
+    """One check for each limit of the recipe. `training_peaks_mib` are those of the stages trained in the run."""
     training = max(training_peaks_mib, default=None)
     rows = [
-        ("training memory", "MiB", budget.training_memory_mib, training, "highest peak of tensor memory of a training stage"),
+        (
+            "training memory",
+            "MiB",
+            budget.training_memory_mib,
+            training,
+            "highest peak of tensor memory of a training stage",
+        ),
         ("model", "MB", budget.model_mb, model_mb, "size of generator.onnx"),
         (
             "inference memory",
@@ -28,4 +36,8 @@ def check_budget(budget: Budget, *, training_peaks_mib: Sequence[float], model_m
             f"median of {footprint.runs} single pictures, {footprint.provider}",
         ),
     ]
-    return [at_most(name, measured, limit, unit, reason) for name, unit, limit, measured, reason in rows if limit is not None]
+    return [
+        at_most(name, measured, limit, unit, reason)
+        for name, unit, limit, measured, reason in rows
+        if limit is not None
+    ]

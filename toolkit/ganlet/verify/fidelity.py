@@ -58,7 +58,7 @@ def measure_fidelity(
     seed: int,
     progress: Progress,
 ) -> FidelityResult:
-    """Features of `samples` pictures of every runner, its distances to the data and, where there is one, to "teacher"."""
+    """Distances of `samples` pictures of every runner to the data and, where there is one, to the "teacher"."""
     net = feature_net(net_name)
     in_all = len(reference.indices) + samples * len(runners)
     done = 0

@@ -37,7 +37,9 @@ SHEET = 32  # pictures in each sheet of samples/
 SHEET_COLUMNS = 8
 
 
-def verify_run(run: Path, recipe: Recipe, pictures: PictureSet, progress: Progress, command: str = "") -> dict[str, Any]:
+def verify_run(
+    run: Path, recipe: Recipe, pictures: PictureSet, progress: Progress, command: str = ""
+) -> dict[str, Any]:
     """Measure everything the recipe asks of RUN, write RUN/report.json and RUN/samples/*.png, return the report.
 
     Raises GanletError when it cannot be measured (a stage or generator.onnx is missing or damaged).
@@ -114,7 +116,9 @@ def exported_from(run: Path, stages: Mapping[str, Stage]) -> Stage:
 def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pictures: PictureSet) -> str:
     """What a report depends on: equal keys mean that it need not be made again."""
     weights = {name: stage.weights_sha256 for name, stage in stages.items()}
-    return recipe.key("data", "verify", "budget", data=pictures.sha256, onnx=describe_file(run / ONNX)["sha256"], **weights)
+    return recipe.key(
+        "data", "verify", "budget", data=pictures.sha256, onnx=describe_file(run / ONNX)["sha256"], **weights
+    )
 
 
 def write_samples(folder: Path, runners: Mapping[str, Runner], reference: Reference, seed: int) -> None:
@@ -169,8 +173,12 @@ def _document(
             "pictures": len(pictures),
             "skipped": len(pictures.skipped),
             "seed": recipe.run.seed,
-            "versions": next(reversed(stages.values())).config["provenance"]["versions"],
-            "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "device": "cpu"},
+            "versions": list(stages.values())[-1].config["provenance"]["versions"],
+            "machine": {
+                "processor": platform.processor() or platform.machine(),
+                "cores": os.cpu_count(),
+                "device": "cpu",
+            },
             "credits": [pictures.credit] if pictures.credit else [],
         },
     }

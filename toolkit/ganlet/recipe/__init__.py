@@ -1,0 +1,35 @@
+"""The recipe: one TOML file that says everything about a job."""
+
+from ganlet.recipe.read import load_recipe, parse_recipe, save_recipe
+from ganlet.recipe.sections import (
+    Budget,
+    Critic,
+    Data,
+    Distill,
+    Export,
+    Network,
+    Recipe,
+    Run,
+    Teacher,
+    Train,
+    Transfer,
+    Verify,
+)
+
+__all__ = [
+    "Budget",
+    "Critic",
+    "Data",
+    "Distill",
+    "Export",
+    "Network",
+    "Recipe",
+    "Run",
+    "Teacher",
+    "Train",
+    "Transfer",
+    "Verify",
+    "load_recipe",
+    "parse_recipe",
+    "save_recipe",
+]

@@ -1,0 +1,107 @@
+"""What can be wrong with a recipe, in words: path, what was got, what is expected, the nearest valid key."""
+
+import difflib
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from ganlet.recipe.sections import FIRST_SIZE_PX, Critic, Data, Distill, Network, Teacher, Transfer
+
+
+def contradictions(sections: dict[str, Any]) -> Iterator[str]:
+    """Faults between values that are each valid alone; sections that did not parse are left out."""
+    data: Data | None = sections.get("data")
+    teacher: Teacher | None = sections.get("teacher")
+    distill: Distill | None = sections.get("distill")
+    transfer: Transfer | None = sections.get("transfer")
+    if data is not None:
+        if data.source in ("folder", "idx") and not data.path:
+            yield f'data.path: source = "{data.source}" needs the path of the pictures'
+        if data.source not in ("folder", "idx") and data.path:
+            yield f'data.path: the embedded source "{data.source}" takes no path; remove it or set source = "folder"'
+        if data.crop == "landmarks" and data.source != "folder":
+            yield f'data.crop: landmarks need source = "folder", got "{data.source}"'
+    for name, network in (("teacher", teacher), ("distill", distill)):
+        if network is not None:
+            yield from _network_faults(name, network, data)
+    if not {"teacher", "transfer", "distill"} & sections.keys():
+        yield "recipe: there is nothing to do; give a [teacher], a [transfer] or a [distill] section"
+    if transfer is not None and teacher is not None:
+        yield "transfer: takes its networks from another run, so [teacher] has no use here; remove one of the two"
+    if distill is not None and distill.teacher_run and (teacher is not None or transfer is not None):
+        yield "distill.from: this recipe trains its own teacher; remove distill.from, or [teacher] and [transfer]"
+    if (
+        distill is not None
+        and not (distill.teacher_run or teacher or transfer)
+        and not {"teacher", "transfer"} & sections.keys()
+    ):
+        yield "distill.from: there is no [teacher] or [transfer] here to distil; name a run"
+    for name, stage in (("teacher", teacher), ("transfer", transfer), ("distill", distill)):
+        if stage is not None and stage.loss == "wgan-gp" and _critic_norm(stage) == "batch":
+            yield f"{name}.critic.norm: batch mixes samples and is not valid under a gradient penalty; use instance"
+        if stage is not None and stage.train.amp != "off" and stage.loss == "wgan-gp":
+            yield f"{name}.train.amp: mixed precision is not supported under a gradient penalty; set it to off"
+
+
+def _network_faults(name: str, network: Network, data: Data | None) -> Iterator[str]:
+    depth = len(network.widths)
+    for key, values in (("strides", network.strides), ("kernels", network.kernels)):
+        if values is not None and len(values) != depth:
+            yield f"{name}.{key}: {len(values)} values for {depth} widths; give one for each"
+            return
+    for kernel, stride in zip(network.all_kernels, network.all_strides, strict=True):
+        if kernel < stride or (kernel - stride) % 2:
+            yield f"{name}.kernels: kernel {kernel} and stride {stride} must differ by 0, 2, 4, ... to scale exactly"
+    if data is not None and network.size_px != data.size:
+        strides = " x ".join(map(str, network.all_strides))
+        got = f"{FIRST_SIZE_PX} x {strides} = {network.size_px}"
+        yield f"{name}.widths: {depth} widths make {got} pixels, but data.size = {data.size}"
+    critic = getattr(network, "critic", None)
+    if data is not None and isinstance(critic, Critic) and FIRST_SIZE_PX * 2 ** len(critic.widths) != data.size:
+        got = FIRST_SIZE_PX * 2 ** len(critic.widths)
+        yield f"{name}.critic.widths: {len(critic.widths)} widths read {got} pixels, but data.size = {data.size}"
+
+
+def _critic_norm(stage: Any) -> str | None:
+    critic = getattr(stage, "critic", None)
+    return critic.norm if isinstance(critic, Critic) else None
+
+
+def sentence(section: str, annotation: Any, fault: Any) -> str:
+    """One line for one of pydantic's faults: path, what is wrong, what was got, the nearest valid key."""
+    place = place_in_table(fault["loc"])
+    path = ".".join(str(part) for part in [section, *place])
+    if fault["type"] == "extra_forbidden":
+        return f"{path}: unknown key{nearest(str(place[-1]), valid_keys(_model_at(annotation, place[:-1])))}"
+    if fault["type"] == "missing":
+        return f"{path}: this key is missing"
+    return f"{path}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+
+
+def _model_at(annotation: Any, place: Sequence[Any]) -> type[BaseModel] | None:
+    """The recipe class that stands at `place` below `annotation`."""
+    model = next((kind for kind in _kinds(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    if model is None or not place:
+        return model
+    field = next((f for name, f in model.model_fields.items() if place[0] in (name, f.alias)), None)
+    return _model_at(field.annotation, place[1:]) if field else None
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def valid_keys(model: type[BaseModel] | None) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()] if model else []
+
+
+def nearest(word: str, valid: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; valid are {', '.join(valid)}" if valid else ""
+
+
+def place_in_table(place: Sequence[Any]) -> list[Any]:
+    """A fault's place as keys of the TOML: without the names that pydantic adds for the members of a union."""
+    return [part for part in place if part not in ("Critic", "literal['teacher']")]

@@ -1,0 +1,212 @@
+"""The sections of a recipe. Typed, closed, frozen; defaults stand here and nowhere else."""
+
+import hashlib
+import json
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Loss = Literal["minimax", "non-saturating", "least-squares", "hinge", "wgan-gp"]
+Norm = Literal["batch", "instance", "none"]
+Positive = Annotated[int, Field(ge=1)]
+Widths = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+LearningRate = Annotated[float, Field(gt=0, le=1)]
+
+FIRST_SIZE_PX = 4  # the first generator layer makes 4 x 4 pixels from the latent, the critic's last layer reads 4 x 4
+
+
+class Section(BaseModel):
+    """A closed, frozen table of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+
+class Run(Section):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """Name of the run: its folder is exported/NAME."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Everything drawn comes from this number: weights, latents, batches, augmentation."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    """auto takes the first CUDA card, else the processor."""
+    threads: Positive | None = None
+    """Processor threads; all cores unless told. Bit-equal results need the same number."""
+
+
+class Data(Section):
+    source: Literal["kittens", "monsters", "robots", "digits", "folder", "idx"]
+    path: str | None = None
+    """Picture folder, or idx file, for those two sources; relative to where the command runs."""
+    size: Annotated[int, Field(ge=16, le=256)] = 32
+    """Height and width in pixels."""
+    channels: Literal[1, 3] = 3
+    crop: Literal["center", "landmarks", "none"] = "center"
+    flip: bool = False
+    """Mirror each picture left to right with probability one half."""
+    skip_bad: bool = False
+    """Go on without pictures that cannot be read, and count them."""
+    count: Positive = 10_000
+    """How many pictures an embedded source draws; folders are always read whole."""
+    holdout: Annotated[float, Field(ge=0, le=0.9)] = 0.2
+    """Part of the pictures that training never sees and verification compares with."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Which pictures an embedded source draws, and which are held out; apart from run.seed, so that runs compare."""
+
+
+class Train(Section):
+    images: Positive = 100_000
+    """Real pictures shown to the critic in all."""
+    batch: Annotated[int, Field(ge=2, le=4096)] = 32
+    lr: LearningRate = 2e-4
+    """Adam's learning rate of the generator."""
+    lr_critic: LearningRate | None = None
+    """Adam's learning rate of the critic (two time scales); the generator's unless told."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.99)
+    decay: Fraction = 0.0
+    """Last part of training over which both learning rates fall linearly to zero."""
+    n_critic: Annotated[int, Field(ge=1, le=100)] = 1
+    """Critic updates per generator update."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    """Decay per step of the averaged generator, ramped up as (1 + step) / (10 + step); 0 switches it off."""
+    augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
+    """Differentiable augmentation of everything that the critic sees: for fewer than some thousand pictures."""
+    amp: Literal["off", "fp16", "bf16"] = "off"
+    """Mixed precision, on CUDA only."""
+    gradient_penalty: Annotated[float, Field(ge=0)] = 10.0
+    """lambda of WGAN-GP."""
+    real_label_low: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """One-sided label smoothing: real targets are drawn from [this, 1]; 0.8 is usual, 1 switches it off."""
+    checkpoint_steps: Positive = 250
+    progress_steps: Positive = 250
+    """Steps between pictures of the six fixed latents."""
+    log_steps: Positive = 25
+
+    @property
+    def steps(self) -> int:
+        """Generator updates in all."""
+        return max(1, self.images // (self.batch * self.n_critic))
+
+
+class Critic(Section):
+    widths: Widths
+    """Channels after each strided convolution; each halves the picture."""
+    norm: Norm = "none"
+    spectral: bool = True
+    """Spectral normalisation of every convolution."""
+
+
+class Network(Section):
+    """What a generator is: its widths, and nothing hidden."""
+
+    widths: Widths
+    """Channels after each transposed convolution but the last, which makes the colours."""
+    strides: tuple[Annotated[int, Field(ge=1, le=8)], ...] | None = None
+    """Upsampling of each layer after the first (one per width): 2 each unless told."""
+    kernels: tuple[Annotated[int, Field(ge=1, le=32)], ...] | None = None
+    """Kernel of each layer after the first: twice its stride unless told; kernel - stride must be even."""
+    norm: Norm = "batch"
+    spectral: bool = False
+
+    @property
+    def all_strides(self) -> tuple[int, ...]:
+        return self.strides or (2,) * len(self.widths)
+
+    @property
+    def all_kernels(self) -> tuple[int, ...]:
+        return self.kernels or tuple(2 * stride for stride in self.all_strides)
+
+    @property
+    def size_px(self) -> int:
+        return FIRST_SIZE_PX * math.prod(self.all_strides)
+
+
+class Teacher(Network):
+    family: Literal["dcgan"] = "dcgan"
+    latent: Annotated[int, Field(ge=1, le=4096)] = 100
+    """Numbers in a latent z."""
+    loss: Loss = "non-saturating"
+    critic: Critic
+    train: Train = Train()
+
+
+class Transfer(Section):
+    source_run: str = Field(alias="from")
+    """Run or stage folder whose generator and critic are trained on with this recipe's data."""
+    freeze_generator: Annotated[int, Field(ge=0)] = 2
+    """Generator layers, counted from the latent, that stay as they are."""
+    freeze_critic: Annotated[int, Field(ge=0)] = 4
+    """Critic layers, counted from the picture, that stay as they are."""
+    loss: Loss = "non-saturating"
+    train: Train = Train()
+
+
+class Distill(Network):
+    teacher_run: str | None = Field(default=None, alias="from")
+    """Run or stage folder of the teacher; the teacher of this recipe unless told."""
+    alpha: Fraction = 0.05
+    """Joint loss: alpha x adversarial + (1 - alpha) x (pixel term + features x feature term)."""
+    pixel: Literal["mse", "l1"] = "mse"
+    """Distance between the student's and the teacher's picture of the same latent."""
+    features: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the L1 distance between critic features of both pictures, relative to the pixel term."""
+    init: Literal["random", "teacher"] = "random"
+    """teacher starts from its strongest channels; its layers have to have the student's strides and kernels."""
+    critic: Literal["teacher"] | Critic
+    """teacher keeps the teacher's critic and trains it on; a table makes a fresh one."""
+    loss: Loss = "non-saturating"
+    train: Train = Train()
+
+
+class Export(Section):
+    targets: tuple[Literal["onnx"], ...] = ("onnx",)
+
+
+class Verify(Section):
+    features: Literal["lite0"] = "lite0"
+    """Feature net of the distances."""
+    samples: Annotated[int, Field(ge=50, le=100_000)] = 2000
+    max_drop_percent: Annotated[float, Field(ge=0)] = 15.0
+    """How much larger the student's Frechet distance to the data may be than its teacher's."""
+    parity_max_abs: Annotated[float, Field(gt=0)] = 1e-4
+    """Largest difference between a pixel of the exported file and of the network it was made from, range [-1, 1]."""
+
+
+class Budget(Section):
+    training_memory_mib: Annotated[float, Field(gt=0)] | None = None
+    """Peak of tensor memory of any training stage of this run."""
+    model_mb: Annotated[float, Field(gt=0)] | None = None
+    """Size of generator.onnx."""
+    inference_memory_mib: Annotated[float, Field(gt=0)] | None = None
+    """Peak of a fresh process that samples from generator.onnx, all libraries included."""
+    latency_ms: Annotated[float, Field(gt=0)] | None = None
+    """Median time of one picture on this machine's processor."""
+
+
+class Recipe(Section):
+    run: Run
+    data: Data
+    teacher: Teacher | None = None
+    transfer: Transfer | None = None
+    distill: Distill | None = None
+    export: Export = Export()
+    verify: Verify = Verify()
+    budget: Budget = Budget()
+
+    @property
+    def sha256(self) -> str:
+        """Hash of every value, defaults included, but for the name and the device of the run."""
+        return self.key("data", "teacher", "transfer", "distill", "export", "verify", "budget")
+
+    def key(self, *sections: str, **more: str) -> str:
+        """SHA-256 of the named sections, the seed and `more`: what a stage depends on.
+
+        Left out is what changes no result: where the pictures lie (their content counts) and how often to write.
+        """
+        values = self.model_dump(mode="json", by_alias=True)
+        values["data"].pop("path")
+        for section in ("teacher", "transfer", "distill"):
+            for name in ("checkpoint_steps", "progress_steps", "log_steps"):
+                (values[section] or {"train": {}})["train"].pop(name, None)
+        chosen = {name: values[name] for name in sections} | more | {"seed": self.run.seed, "threads": self.run.threads}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
