@@ -291,7 +291,7 @@ def test_landmark_box_is_a_square_inside_and_around_the_points(points: list[tupl
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (None, "has no landmark file cat.jpg.cat"),
+        (None, "is not square and has no landmark file cat.jpg.cat"),
         ("", "is empty"),
         ("two 1 2 3 4", "other than numbers"),
         ("2 1 2 3", "promises 2 points but holds 3 coordinates"),
@@ -312,6 +312,13 @@ def test_landmark_faults(root: Path, text: str | None, reason: str) -> None:
         load(root, crop="landmarks")
     found = load(root, crop="landmarks", skip_bad=True)
     assert found.names == ("good.jpg",) and found.skipped[0].startswith("cat.jpg ")
+
+
+def test_a_square_picture_without_landmarks_counts_as_cropped(root: Path) -> None:
+    landmarked(root, None, size=(40, 40))
+    assert np.array_equal(load(root, crop="landmarks").pictures[:], load(root, crop="none").pictures[:])
+    landmarked(root, "1 20 20", size=(40, 40))
+    assert not np.array_equal(load(root, crop="landmarks").pictures[:], load(root, crop="none").pictures[:])
 
 
 def test_landmark_files_are_in_the_key_only_when_they_are_used(root: Path) -> None:

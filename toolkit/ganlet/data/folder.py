@@ -160,8 +160,9 @@ def decode_picture(file: Path, *, size: int, channels: int, crop: Crop) -> Pixel
         if width * height > MAX_PIXELS:
             raise BadPictureError(f"has {width}x{height} pixels, more than {MAX_PIXELS // 10**6} million")
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-        if crop == "landmarks":
+        cropped_before = crop == "landmarks" and width == height and not landmark_path(file).exists()
+        if crop == "landmarks" and not cropped_before:  # the base work's set mixes both kinds in one folder
             box = landmark_box(read_landmarks(landmark_path(file)), width, height)
         else:
-            box = center_box(width, height) if crop == "center" else (0, 0, width, height)
+            box = (0, 0, width, height) if crop == "none" else center_box(width, height)
         return to_square(image, box, size=size, channels=channels, orientation=orientation)

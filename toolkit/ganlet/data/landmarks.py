@@ -24,7 +24,7 @@ def read_landmarks(path: Path) -> list[tuple[float, float]]:
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise BadPictureError(f"has no landmark file {path.name}") from error
+        raise BadPictureError(f"is not square and has no landmark file {path.name}") from error
     except OSError as error:
         raise BadPictureError(f"landmark file {path.name} is unreadable: {error.strerror}") from error
     if len(content) > MAX_BYTES:

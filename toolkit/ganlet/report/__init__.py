@@ -1,7 +1,25 @@
 """What a run came to: report.json read, its tables for the terminal, and one self-contained page."""
 
+from pathlib import Path
+
+from ganlet.errors import GanletError
 from ganlet.report.document import read_report
-from ganlet.report.page import write_report
 from ganlet.report.tables import checks_table, summary_table
 
 __all__ = ["checks_table", "read_report", "summary_table", "write_report"]
+
+
+def write_report(run: Path) -> Path:
+    """Draw RUN/report.json and what lies beside it as RUN/report.html, atomically; returns its path.
+
+    Raises GanletError when report.json is missing or damaged, or when the packages that draw are not installed: a
+    device has neither jinja2 nor matplotlib, and the tables above need none of them.
+    """
+    try:
+        from ganlet.report import page
+    except ImportError as error:
+        raise GanletError(
+            f"The page of a report needs the package {error.name}, which is not installed; "
+            'install it with `pip install "ganlet[train]"`.'
+        ) from error
+    return page.write_report(run)

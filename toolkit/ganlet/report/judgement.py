@@ -36,7 +36,7 @@ class Check:
         if self.measured is None or self.limit is None:
             return ""
         gap = self.measured - self.limit
-        relative = f" ({abs(gap / self.limit):.0%} of it)".replace("%", " %") if self.limit and self.unit != "%" else ""
+        relative = f" ({abs(gap / self.limit):.0%})".replace("%", " %") if self.limit and self.unit != "%" else ""
         distance = figure(abs(gap), "points" if self.unit == "%" else self.unit)
         side = "above" if gap > 0 else "below"
         measured, limit = figure(self.measured, self.unit), figure(self.limit, self.unit)

@@ -1,0 +1,103 @@
+"""What several test files share: a tiny recipe and the runs made of it. Nothing touches the user's own cache."""
+
+import copy
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ganlet.recipe import Recipe, parse_recipe
+
+TINY: dict[str, Any] = {
+    "run": {"name": "tiny", "seed": 3},
+    "data": {"source": "digits", "size": 16, "channels": 1, "count": 400},
+    "teacher": {
+        "latent": 8,
+        "widths": [12, 6],
+        "critic": {"widths": [6, 8]},
+        "train": {"images": 240, "batch": 8, "checkpoint_steps": 7, "progress_steps": 10, "log_steps": 5},
+    },
+    "distill": {
+        "widths": [6, 4],
+        "alpha": 0.1,
+        "pixel": "l1",
+        "features": 1.0,
+        "critic": "teacher",
+        "init": "teacher",
+        "train": {"images": 240, "batch": 8, "checkpoint_steps": 7, "progress_steps": 10, "log_steps": 5},
+    },
+    "verify": {"samples": 80, "max_drop_percent": 1000.0},
+    "budget": {"training_memory_mib": 64.0, "model_mb": 1.0, "inference_memory_mib": 1000.0, "latency_ms": 1000.0},
+}
+
+
+class Silent:
+    """An observer that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.watched: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def watch(self, label: str, unit: str) -> Any:
+        from contextlib import nullcontext
+
+        self.watched.append(label)
+        return nullcontext(lambda done, total: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache() -> Iterator[None]:
+    """Decoded pictures go to a folder of this session; subprocesses inherit it."""
+    with tempfile.TemporaryDirectory() as folder:
+        before = os.environ.get("GANLET_CACHE")
+        os.environ["GANLET_CACHE"] = folder
+        yield
+        os.environ.pop("GANLET_CACHE")
+        if before is not None:
+            os.environ["GANLET_CACHE"] = before
+
+
+@pytest.fixture
+def tiny_tables() -> dict[str, Any]:
+    """The tiny recipe's tables, to be changed at will."""
+    return copy.deepcopy(TINY)
+
+
+@pytest.fixture
+def tiny(tiny_tables: dict[str, Any]) -> Recipe:
+    return parse_recipe(tiny_tables)
+
+
+@pytest.fixture
+def make_recipe(tiny_tables: dict[str, Any]) -> Callable[..., Recipe]:
+    """Build the tiny recipe with `**{"teacher.train.lr": 1.0}` set; None removes a key."""
+
+    def make(**changes: Any) -> Recipe:
+        for path, value in changes.items():
+            *parents, last = path.split("__")
+            table = tiny_tables
+            for parent in parents:
+                table = table.setdefault(parent, {})
+            if value is None:
+                table.pop(last, None)
+            else:
+                table[last] = value
+        return parse_recipe(tiny_tables)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One tiny run, complete and verified. Read it; copy it before changing it."""
+    from ganlet.pipeline import run_recipe
+
+    folder = tmp_path_factory.mktemp("finished") / "tiny"
+    run_recipe(parse_recipe(copy.deepcopy(TINY)), folder, Silent())
+    return folder

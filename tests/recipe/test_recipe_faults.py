@@ -1,0 +1,274 @@
+"""All faults of a file at once: each with its path, what was got and the nearest valid key; never another exception."""
+
+import copy
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganlet.errors import GanletError
+from ganlet.recipe import Recipe, parse_recipe
+
+Tables = dict[str, Any]
+
+
+def faults(tables: Tables) -> list[str]:
+    """The listed faults; their number is the one that the first line announces."""
+    with pytest.raises(GanletError) as raised:
+        parse_recipe(tables, "some.toml")
+    first, *listed = str(raised.value).split("\n  ")
+    count = len(listed)
+    assert first == f"Recipe some.toml has {count} fault{'' if count == 1 else 's'}; mend each and run again:"
+    return listed
+
+
+def put(tables: Tables, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        tables = tables.setdefault(parent, {})
+    tables[last] = value
+
+
+def test_every_fault_is_listed_at_once(tables: Tables) -> None:
+    tables["bugdet"] = {}
+    put(tables, "run.sead", 1)
+    put(tables, "data.size", "16")
+    put(tables, "teacher.critic.widhts", [4])
+    put(tables, "teacher.train.bacth", 4)
+    put(tables, "distill.alpha", 1.5)
+    put(tables, "verify.samples", True)
+    listed = faults(tables)
+    expected = {
+        "bugdet: unknown section; did you mean budget?",
+        "run.sead: unknown key; did you mean seed?",
+        "teacher.critic.widhts: unknown key; did you mean widths?",
+        "teacher.train.bacth: unknown key; did you mean batch?",
+    }
+    assert expected <= set(listed)
+    rest = {line.split(":")[0]: line for line in listed if line not in expected}
+    assert rest.keys() == {"data.size", "distill.alpha", "verify.samples"}
+    assert rest["data.size"].endswith("got '16'") and rest["distill.alpha"].endswith("got 1.5")
+    assert "less than or equal to 1" in rest["distill.alpha"] and rest["verify.samples"].endswith("got True")
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("budgett", "did you mean budget?"),
+        ("zzzzzz", "valid are run, data, teacher, transfer, distill, export, verify, budget"),
+        ("data.chanels", "did you mean channels?"),
+        ("teacher.latnt", "did you mean latent?"),
+        ("teacher.critic.spectrall", "did you mean spectral?"),
+        ("teacher.train.nn_critic", "did you mean n_critic?"),
+        ("distill.form", "did you mean from?"),
+        ("distill.train.lr_crit", "did you mean lr_critic?"),
+        ("teacher.critic.qqqqqq", "valid are widths, norm, spectral"),
+        ("teacher.Critic", "did you mean critic?"),
+        ("teacher.critic.Critic", "valid are widths, norm, spectral"),
+    ],
+)
+def test_unknown_keys_name_the_nearest_valid_one(tables: Tables, path: str, hint: str) -> None:
+    put(tables, path, {} if "." not in path else 1)
+    kind = "key" if "." in path else "section"
+    assert faults(tables) == [f"{path}: unknown {kind}; {hint}"]
+
+
+def test_an_unknown_key_of_the_students_own_critic_is_one_fault(tables: Tables) -> None:
+    tables["distill"]["critic"] = {"widths": [4, 8], "spektral": True}
+    assert faults(tables) == ["distill.critic.spektral: unknown key; did you mean spectral?"]
+
+
+def test_the_students_critic_is_teacher_or_a_table(tables: Tables) -> None:
+    tables["distill"]["critic"] = "techer"
+    listed = faults(tables)
+    assert any("distill.critic" in line and "'teacher'" in line and "got 'techer'" in line for line in listed)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("data.size", "32"),
+        ("data.size", 32.5),
+        ("data.size", True),
+        ("data.flip", 1),
+        ("data.flip", "true"),
+        ("data.channels", 2),
+        ("run.name", 7),
+        ("run.name", "../up"),
+        ("run.name", ""),
+        ("run.seed", -1),
+        ("run.seed", 2**63),
+        ("run.seed", float("nan")),
+        ("run.device", "gpu"),
+        ("run.threads", 0),
+        ("teacher.train.lr", float("inf")),
+        ("teacher.train.lr", float("nan")),
+        ("teacher.train.lr", "1e-3"),
+        ("teacher.train.lr", 0),
+        ("teacher.train.lr", True),
+        ("teacher.train.betas", [0.0]),
+        ("teacher.train.betas", [0.0, 1.0]),
+        ("teacher.train.batch", 1),
+        ("teacher.train.augment", ["colour"]),
+        ("teacher.train.augment", "color"),
+        ("teacher.train", 3),
+        ("teacher.critic.widths", []),
+        ("teacher.critic.widths", [4, 0]),
+        ("teacher.widths", 8),
+        ("teacher.loss", "wgan"),
+        ("teacher", [1]),
+        ("distill.alpha", float("inf")),
+        ("distill.features", -0.1),
+        ("verify.max_drop_percent", float("inf")),
+        ("budget.model_mb", 0),
+        ("budget.latency_ms", float("nan")),
+        ("export.targets", ["onx"]),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_path_and_nothing_else(tables: Tables, path: str, value: Any) -> None:
+    put(tables, path, value)
+    listed = faults(tables)
+    assert [line for line in listed if not line.startswith(path)] == [], listed
+    shown = value[-1] if isinstance(value, list) and value else value
+    assert "got " in listed[0] and repr(shown) in listed[0]
+
+
+def test_missing_sections_and_keys() -> None:
+    assert set(faults({"teacher": {"widths": [8, 4]}})) == {
+        "run: this section is missing",
+        "data: this section is missing",
+        "teacher.critic: this key is missing",
+    }
+
+
+def test_nothing_to_do_is_a_fault(tables: Tables) -> None:
+    del tables["teacher"], tables["distill"]
+    (fault,) = faults(tables)
+    assert "nothing to do" in fault
+
+
+def test_a_broken_teacher_is_not_reported_as_no_teacher(tables: Tables) -> None:
+    tables["teacher"]["latent"] = "8"
+    (fault,) = faults(tables)
+    assert fault.startswith("teacher.latent")
+
+
+# ---------------------------------------------------------------- contradictions
+
+
+def test_contradictory_sizes_are_listed_with_other_faults(tables: Tables) -> None:
+    tables["run"]["device"] = "gpu"
+    tables["data"]["size"] = 64
+    tables["teacher"]["widht"] = 3
+    tables["teacher"]["train"]["lr"] = -1.0
+    listed = faults(tables)
+    assert "teacher.widths: 2 widths make 4 x 2 x 2 = 16 pixels, but data.size = 64" in listed
+    assert "teacher.critic.widths: 2 widths read 16 pixels, but data.size = 64" in listed
+    assert "distill.widths: 2 widths make 4 x 2 x 2 = 16 pixels, but data.size = 64" in listed
+    assert {line.split(":")[0] for line in listed} == {
+        "run.device",
+        "teacher.widht",
+        "teacher.train.lr",
+        "teacher.widths",
+        "teacher.critic.widths",
+        "distill.widths",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"data.source": "folder"}, "data.path: source"),
+        ({"data.source": "idx"}, "data.path: source"),
+        ({"data.path": "here"}, "data.path: the embedded source"),
+        ({"data.crop": "landmarks"}, "data.crop: landmarks need"),
+        ({"teacher.strides": [2]}, "teacher.strides: 1 values for 2 widths"),
+        ({"distill.kernels": [4, 4, 4]}, "distill.kernels: 3 values for 2 widths"),
+        ({"teacher.kernels": [3, 3]}, "teacher.kernels: kernel 3 and stride 2"),
+        ({"teacher.kernels": [4, 1]}, "teacher.kernels: kernel 1 and stride 2"),
+        ({"transfer.from": "x"}, "transfer: takes its networks from another run"),
+        ({"distill.from": "x"}, "distill.from: this recipe trains its own teacher"),
+        ({"teacher.loss": "wgan-gp", "teacher.critic.norm": "batch"}, "teacher.critic.norm: batch mixes samples"),
+        ({"teacher.loss": "wgan-gp", "teacher.train.amp": "fp16"}, "teacher.train.amp: mixed precision"),
+        ({"distill.loss": "wgan-gp", "teacher.critic.norm": "batch"}, "teacher.critic.norm: batch mixes samples"),
+        ({"distill.critic": {"widths": [4]}}, "distill.critic.widths: 1 widths read 8 pixels"),
+    ],
+)
+def test_each_contradiction_is_the_only_fault(tables: Tables, changes: Tables, expected: str) -> None:
+    for path, value in changes.items():
+        put(tables, path, value)
+    (fault,) = faults(tables)
+    assert fault.startswith(expected)
+
+
+def test_a_student_without_any_teacher(tables: Tables) -> None:
+    del tables["teacher"]
+    (fault,) = faults(tables)
+    assert fault.startswith("distill.from: there is no [teacher]")
+    tables["distill"]["from"] = "exported/other"
+    assert parse_recipe(tables).distill.teacher_run == "exported/other"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("data.size", "64"), ("data.path", 3), ("teacher.strides", ["2", 2]), ("distill.from", 3)],
+)
+def test_a_value_of_the_wrong_type_makes_no_second_fault(tables: Tables, key: str, value: Any) -> None:
+    if key == "data.path":
+        tables["data"]["source"] = "folder"
+    if key == "distill.from":
+        del tables["teacher"]
+    if key == "teacher.strides":
+        tables["data"]["size"] = 32
+        tables["distill"]["strides"] = [4, 2]
+        tables["teacher"]["critic"]["widths"] = [4, 4, 4]
+    put(tables, key, value)
+    (fault,) = faults(tables)
+    assert fault.startswith(key)
+
+
+# ---------------------------------------------------------------- any table at all
+
+KEYS = sorted(
+    {"x", "Critic", "literal['teacher']", "strides", "kernels", "from", "critic", "train", "widths", "size", "source"}
+    | {"path", "norm", "loss", "amp", "lr", "betas", "augment", "alpha", "name", "latent", *Recipe.model_fields}
+)
+SCALARS = st.one_of(
+    st.integers(-3, 70),
+    st.just(10**30),
+    st.booleans(),
+    st.floats(),
+    st.sampled_from(["", "teacher", "wgan-gp", "batch", "kittens", "folder", "\ud7ff"]),
+    st.just(date(2024, 2, 29)),
+)
+VALUES = st.recursive(
+    SCALARS, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.sampled_from(KEYS), v, max_size=4), max_leaves=8
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6))
+def test_no_table_raises_anything_but_ganlet_errors(tables: Tables) -> None:
+    with pytest.raises(GanletError, match="has .* fault"):  # run.name and data.source cannot both be right by chance
+        parse_recipe(tables)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_one_changed_value_of_a_valid_recipe_parses_or_is_named(data: st.DataObject) -> None:
+    from conftest import TABLES
+
+    tables = copy.deepcopy(TABLES)
+    table = tables[data.draw(st.sampled_from(sorted(tables)))]
+    below = [table, *(value for value in table.values() if isinstance(value, dict))]
+    place = data.draw(st.sampled_from(below))
+    key, value = data.draw(st.sampled_from(sorted({*place, *KEYS}))), data.draw(VALUES)
+    place[key] = value
+    try:
+        recipe = parse_recipe(tables)
+    except GanletError as error:
+        assert key in str(error) or "data.size" in str(error) or "has no use here" in str(error)
+    else:
+        assert recipe.run.name

@@ -1,0 +1,239 @@
+"""Files, overrides, freezing, resolved defaults, and the key of a stage."""
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from ganlet.errors import GanletError
+from ganlet.recipe import Recipe, Train, load_recipe, parse_recipe, save_recipe
+
+Tables = dict[str, Any]
+
+
+@pytest.fixture
+def path(tables: Tables, tmp_path: Path) -> Path:
+    found = tmp_path / "tiny.toml"
+    found.write_text(tomli_w.dumps(tables))
+    return found
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "does not exist"),
+        (b"\xff\xfe[run]", "UTF-8"),
+        (b"[run\nname = 1", "not valid TOML"),
+        (b"[run]\nname = 'a'\nname = 'b'", "not valid TOML"),
+        (b"seed = 1" + b"0" * 5000, "not valid TOML"),
+        (b"[run]\nseed = 0x1" + b"0" * 9000, "run.seed"),
+        (b"a = " + b"[" * 20_000, "not valid TOML"),
+        (b"", "this section is missing"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_one_error(tmp_path: Path, content: bytes | None, words: str) -> None:
+    path = tmp_path / "bad.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(GanletError) as raised:
+        load_recipe(path)
+    assert words in str(raised.value) and str(path) in str(raised.value)
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(GanletError, match="cannot be read"):
+        load_recipe(tmp_path)
+
+
+# ---------------------------------------------------------------- overrides
+
+
+@pytest.mark.parametrize(
+    ("override", "place", "value"),
+    [
+        ("run.name=other", "run.name", "other"),
+        ('run.name="quoted"', "run.name", "quoted"),
+        ("run.name = spaced ", "run.name", "spaced"),
+        ("run.seed=7", "run.seed", 7),
+        ("teacher.train.lr=1e-3", "teacher.train.lr", 1e-3),
+        ("teacher.train.lr = 0.5", "teacher.train.lr", 0.5),
+        ("teacher.train.betas=[0.5, 0.9]", "teacher.train.betas", (0.5, 0.9)),
+        ("teacher.train.augment=['color']", "teacher.train.augment", ("color",)),
+        ("distill.widths=[3, 2]", "distill.widths", (3, 2)),
+        ("data.flip=true", "data.flip", True),
+        ("budget.model_mb=0.5", "budget.model_mb", 0.5),  # a section that the file has not
+        ("distill.train.n_critic=3", "distill.train.n_critic", 3),
+        ("teacher.critic={widths = [4, 4], spectral = false}", "teacher.critic.widths", (4, 4)),
+    ],
+)
+def test_overrides(path: Path, override: str, place: str, value: Any) -> None:
+    found: Any = load_recipe(path, [override])
+    assert load_recipe(path) != found
+    for name in place.split("."):
+        found = getattr(found, name)
+    assert found == value and type(found) is type(value)
+
+
+def test_overrides_apply_in_order_and_reach_parsing(path: Path) -> None:
+    recipe = load_recipe(path, ["run.seed=1", "run.seed=2", "data.size=16"])
+    assert recipe.run.seed == 2
+    with pytest.raises(GanletError, match="data.size = 32"):
+        load_recipe(path, ["data.size=32"])
+    with pytest.raises(GanletError, match="teacher.train.bacth: unknown key; did you mean batch"):
+        load_recipe(path, ["teacher.train.bacth=3"])
+
+
+@pytest.mark.parametrize("override", ["run.seed", "=3", ".seed=3", "run.=3", "run..seed=3", "", " = "])
+def test_an_override_of_another_form_is_told_how(path: Path, override: str) -> None:
+    with pytest.raises(GanletError, match=r"not of the form section\.key=value") as raised:
+        load_recipe(path, [override])
+    assert repr(override) in str(raised.value)
+
+
+@pytest.mark.parametrize(("override", "name"), [("run.name.first=1", "name"), ("teacher.widths.0=1", "widths")])
+def test_an_override_through_a_value(path: Path, override: str, name: str) -> None:
+    with pytest.raises(GanletError, match=f"{name} is not a section"):
+        load_recipe(path, [override])
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_no_override_raises_anything_but_ganlet_errors(key: str, text: str) -> None:
+    path = Path(__file__).parents[2] / "recipes" / "kittens-quick.toml"
+    for override in (f"{key}={text}", f"run.name={text}", f"run.{key}={text}"):
+        try:
+            recipe = load_recipe(path, [override])
+        except GanletError:
+            continue
+        assert isinstance(recipe, Recipe)
+
+
+# ---------------------------------------------------------------- what a recipe is
+
+
+def sections(value: BaseModel, at: str = "") -> dict[str, BaseModel]:
+    found = {at: value}
+    for name in type(value).model_fields:
+        below = getattr(value, name)
+        if isinstance(below, BaseModel):
+            found |= sections(below, f"{at}{name}.")
+    return found
+
+
+def test_every_section_is_frozen(tables: Tables) -> None:
+    all_sections = sections(parse_recipe(tables))
+    assert "teacher.critic." in all_sections and "distill.train." in all_sections
+    for section in all_sections.values():
+        name = next(iter(type(section).model_fields))
+        with pytest.raises(pydantic.ValidationError, match="frozen"):
+            setattr(section, name, getattr(section, name))
+
+
+def test_the_resolved_file_has_every_default(tables: Tables, tmp_path: Path) -> None:
+    recipe = parse_recipe(tables)
+    save_recipe(recipe, tmp_path / "recipe.toml")
+    written = tomllib.loads((tmp_path / "recipe.toml").read_text())
+    for at, section in sections(recipe).items():
+        table = written
+        for name in at.split(".")[:-1]:
+            table = table[name]
+        values = {f.alias or name: getattr(section, name) for name, f in type(section).model_fields.items()}
+        assert table.keys() == {key for key, value in values.items() if value is not None}, at
+    assert load_recipe(tmp_path / "recipe.toml") == recipe
+
+
+def test_from_keeps_its_name_in_the_file(tables: Tables, tmp_path: Path) -> None:
+    del tables["teacher"]
+    tables["transfer"] = {"from": "exported/it's \"here\"", "freeze_critic": 1}
+    save_recipe(parse_recipe(tables), tmp_path / "recipe.toml")
+    assert tomllib.loads((tmp_path / "recipe.toml").read_text())["transfer"]["from"] == "exported/it's \"here\""
+    assert load_recipe(tmp_path / "recipe.toml") == parse_recipe(tables)
+
+
+@given(st.integers(1, 10**6), st.integers(2, 4096), st.integers(1, 100))
+def test_steps_show_no_more_pictures_than_asked_but_for_one_step(images: int, batch: int, n_critic: int) -> None:
+    steps = Train(images=images, batch=batch, n_critic=n_critic).steps
+    assert steps == max(1, math.floor(images / (batch * n_critic)))
+    assert steps == 1 or steps * batch * n_critic <= images
+
+
+def test_steps_by_hand() -> None:
+    assert Train(images=48000, batch=32).steps == 1500
+    assert Train(images=100, batch=8, n_critic=5).steps == 2
+    assert Train(images=1, batch=8).steps == 1
+
+
+# ---------------------------------------------------------------- keys
+
+
+def keys(tables: Tables, **changes: Any) -> str:
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        table = tables
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[last] = value
+    return parse_recipe(tables).key("data", "teacher")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"teacher__train__log_steps": 1},
+        {"teacher__train__checkpoint_steps": 7},
+        {"teacher__train__progress_steps": 7},
+        {"run__name": "renamed"},
+        {"run__device": "cpu"},
+        {"budget__model_mb": 1.0},
+        {"distill__alpha": 0.5},
+        {"teacher__latent": 8},  # what it is already
+        {"teacher__loss": "non-saturating"},  # the default
+    ],
+)
+def test_what_changes_no_result_leaves_the_key(tables: Tables, change: dict[str, Any]) -> None:
+    assert keys(tables) == keys(tables, **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"teacher__train__lr": 3e-4},
+        {"teacher__train__ema": 0.0},
+        {"teacher__critic__spectral": False},
+        {"run__seed": 1},
+        {"run__threads": 1},
+        {"data__flip": True},
+        {"data__seed": 1},
+        {"data__count": 5},
+        {"data__channels": 1},
+    ],
+)
+def test_what_changes_the_result_changes_the_key(tables: Tables, change: dict[str, Any]) -> None:
+    assert keys(tables) != keys(tables, **change)
+
+
+def test_where_the_pictures_lie_leaves_the_key_and_what_they_are_changes_it(tables: Tables) -> None:
+    tables["data"] |= {"source": "folder", "path": "here"}
+    here = keys(tables)
+    assert here == keys(tables, data__path="there")
+    recipe = parse_recipe(tables)
+    assert recipe.key("data", data_sha256="a") != recipe.key("data", data_sha256="b")
+    assert recipe.key("data") != recipe.key("data", "teacher")
+
+
+def test_the_hash_of_all_values_ignores_only_name_device_path_and_logging(tables: Tables) -> None:
+    base = parse_recipe(tables).sha256
+    tables["run"] = {"name": "renamed", "device": "cpu"}
+    tables["distill"]["train"]["log_steps"] = 1
+    assert parse_recipe(tables).sha256 == base
+    tables["verify"] = {"samples": 60}
+    assert parse_recipe(tables).sha256 != base

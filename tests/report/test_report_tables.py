@@ -1,0 +1,56 @@
+"""The two tables fit a terminal of 80 columns and lose no figure there."""
+
+import io
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ganlet.report import checks_table, summary_table
+from ganlet.report.tables import summary_rows
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def printed(table: Table, width: int = 80) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=width, force_terminal=False).print(table)
+    text = stream.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    return text
+
+
+def test_the_summary_has_the_shape_of_the_base_work(passed: dict[str, Any]) -> None:
+    text = printed(summary_table(passed))
+    teacher, student = (next(line for line in text.splitlines() if name in line) for name in ("teacher", "student"))
+    assert teacher.split() == ["teacher", "1.07", "M", "36.1", "4.3", "41.27", "0", "(baseline)"]
+    assert student.split() == ["student", "274", "k", "21.9", "1.1", "42.59", f"{MINUS}3.2", "%"]
+    assert "(41.09 to 44.09)" in text and f"({MINUS}5.5 to {MINUS}1.0)" in text  # the sign turns the interval round
+    assert "minus = worse" in text and "FD lite0, 2,000 samples" in text and "…" not in text
+
+
+def test_every_check_and_budget_has_a_mark_and_a_word(failed: dict[str, Any], bare: dict[str, Any]) -> None:
+    text = printed(checks_table(failed))
+    lines = {
+        name: line for name in ("fidelity", "parity", "budget: model") for line in text.splitlines() if name in line
+    }
+    assert lines["fidelity"].split()[-6:] == ["21.4", "%", "15", "%", "✗", "failed"]
+    assert lines["parity"].split()[-2:] == ["✓", "passed"]
+    assert "2.25 MB" in lines["budget: model"] and "✗ failed" in lines["budget: model"]
+    assert "rose by 21.4 %" in text and "…" not in text
+    bare_text = printed(checks_table(bare))
+    assert bare_text.count("? not verified") == 3 and "passed" not in bare_text
+
+
+def test_missing_figures_are_dashes_and_nobody_is_the_baseline(bare: dict[str, Any]) -> None:
+    text = printed(summary_table(bare))
+    assert "baseline" not in text and "\N{EN DASH}" in text and "None" not in text
+    assert printed(summary_table({"schema": 1})) and printed(checks_table({"schema": 1}))
+
+
+def test_long_names_and_markup_stay_what_they_are(passed: dict[str, Any]) -> None:
+    passed["checks"][0]["name"] = "[red]" + "a long name " * 12
+    passed["stages"]["transfer"] = passed["stages"].pop("student")
+    text = printed(checks_table(passed))
+    assert "[red]a long" in text and "✓ passed" in text and "3.2 %" in text
+    assert [row.stage for row in summary_rows(passed)] == ["teacher", "transfer"]
