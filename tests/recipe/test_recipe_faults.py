@@ -62,7 +62,7 @@ def test_every_fault_is_listed_at_once(tables: Tables) -> None:
         ("teacher.latnt", "did you mean latent?"),
         ("teacher.critic.spectrall", "did you mean spectral?"),
         ("teacher.train.nn_critic", "did you mean n_critic?"),
-        ("distill.form", "did you mean from?"),
+        ("distill.fromm", "did you mean from?"),
         ("distill.train.lr_crit", "did you mean lr_critic?"),
         ("teacher.critic.qqqqqq", "valid are widths, norm, spectral"),
         ("teacher.Critic", "did you mean critic?"),

@@ -10,8 +10,11 @@ from pydantic import BaseModel
 from ganlet.recipe.sections import FIRST_SIZE_PX, Critic, Data, Distill, Network, Teacher, Transfer
 
 
+DECISIVE = ("path", "size", "strides", "from")  # with a default in their place a section would contradict others
+
+
 def contradictions(sections: dict[str, Any]) -> Iterator[str]:
-    """Faults between values that are each valid alone; sections that did not parse are left out."""
+    """Faults between values that are each valid alone; a section that did not parse is None and left out."""
     data: Data | None = sections.get("data")
     teacher: Teacher | None = sections.get("teacher")
     distill: Distill | None = sections.get("distill")
@@ -39,8 +42,9 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     ):
         yield "distill.from: there is no [teacher] or [transfer] here to distil; name a run"
     for name, stage in (("teacher", teacher), ("transfer", transfer), ("distill", distill)):
-        if stage is not None and stage.loss == "wgan-gp" and _critic_norm(stage) == "batch":
-            yield f"{name}.critic.norm: batch mixes samples and is not valid under a gradient penalty; use instance"
+        owner, critic = _critic(name, stage, teacher)
+        if stage is not None and stage.loss == "wgan-gp" and critic is not None and critic.norm == "batch":
+            yield f"{owner}.critic.norm: batch mixes samples and is not valid under a gradient penalty; use instance"
         if stage is not None and stage.train.amp != "off" and stage.loss == "wgan-gp":
             yield f"{name}.train.amp: mixed precision is not supported under a gradient penalty; set it to off"
 
@@ -64,14 +68,17 @@ def _network_faults(name: str, network: Network, data: Data | None) -> Iterator[
         yield f"{name}.critic.widths: {len(critic.widths)} widths read {got} pixels, but data.size = {data.size}"
 
 
-def _critic_norm(stage: Any) -> str | None:
+def _critic(name: str, stage: Any, teacher: Teacher | None) -> tuple[str, Critic | None]:
+    """The critic that a stage trains, as far as this recipe tells, and the section that it stands in."""
     critic = getattr(stage, "critic", None)
-    return critic.norm if isinstance(critic, Critic) else None
+    if critic == "teacher":
+        return "teacher", teacher.critic if teacher is not None else None
+    return name, critic
 
 
 def sentence(section: str, annotation: Any, fault: Any) -> str:
     """One line for one of pydantic's faults: path, what is wrong, what was got, the nearest valid key."""
-    place = place_in_table(fault["loc"])
+    place = place_in_table(annotation, fault["loc"])
     path = ".".join(str(part) for part in [section, *place])
     if fault["type"] == "extra_forbidden":
         return f"{path}: unknown key{nearest(str(place[-1]), valid_keys(_model_at(annotation, place[:-1])))}"
@@ -83,14 +90,18 @@ def sentence(section: str, annotation: Any, fault: Any) -> str:
 def _model_at(annotation: Any, place: Sequence[Any]) -> type[BaseModel] | None:
     """The recipe class that stands at `place` below `annotation`."""
     model = next((kind for kind in _kinds(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-    if model is None or not place:
-        return model
-    field = next((f for name, f in model.model_fields.items() if place[0] in (name, f.alias)), None)
-    return _model_at(field.annotation, place[1:]) if field else None
+    return _model_at(_annotation_at(model, place[0]), place[1:]) if place else model
+
+
+def _annotation_at(model: type[BaseModel] | None, key: Any) -> Any:
+    fields = model.model_fields.items() if model else ()
+    return next((field.annotation for name, field in fields if key == (field.alias or name)), None)
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    """The members of a union without None, or the one type that `annotation` is."""
+    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    return tuple(kind for kind in members if kind is not types.NoneType)
 
 
 def valid_keys(model: type[BaseModel] | None) -> list[str]:
@@ -102,6 +113,22 @@ def nearest(word: str, valid: Sequence[str]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; valid are {', '.join(valid)}" if valid else ""
 
 
-def place_in_table(place: Sequence[Any]) -> list[Any]:
-    """A fault's place as keys of the TOML: without the names that pydantic adds for the members of a union."""
-    return [part for part in place if part not in ("Critic", "literal['teacher']")]
+def place_in_table(annotation: Any, loc: Sequence[Any]) -> list[Any]:
+    """A fault's place as keys of the TOML: without list positions and the names that pydantic gives a union's members."""
+    place: list[Any] = []
+    in_union = False
+    for part in loc:
+        if in_union:
+            in_union = False
+        elif isinstance(part, int):
+            break
+        else:
+            place.append(part)
+            here = _annotation_at(_model_at(annotation, place[:-1]), part)
+            in_union = len(_kinds(here)) > 1
+    return place
+
+
+def of_another_member(fault: Any) -> bool:
+    """Whether a fault only says that a table is not the word which could stand in its place."""
+    return isinstance(fault["input"], dict) and str(fault["loc"][-1:]).startswith("(\"literal[")

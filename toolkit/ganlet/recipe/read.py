@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ganlet.errors import GanletError
 from ganlet.files import write_text
-from ganlet.recipe.faults import contradictions, nearest, place_in_table, sentence, valid_keys
+from ganlet.recipe.faults import DECISIVE, contradictions, nearest, of_another_member, place_in_table, sentence, valid_keys
 from ganlet.recipe.sections import Recipe
 
 
@@ -28,7 +28,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise GanletError(f"Recipe {path} cannot be read ({error}); give a readable UTF-8 .toml file.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own error, and numbers or nesting past all measure
         raise GanletError(f"Recipe {path} is not valid TOML: {error}; mend that line.") from error
     for override in overrides:
         _override(tables, override)
@@ -51,13 +51,15 @@ def parse_recipe(tables: dict[str, Any], origin: str = "recipe") -> Recipe:
         try:
             sections[name] = _validate(field.annotation, tables[name])
         except ValidationError as error:
-            found = error.errors(include_url=False)
+            found = [fault for fault in error.errors(include_url=False) if not of_another_member(fault)]
             faults += [sentence(name, field.annotation, fault) for fault in found]
-            if all(fault["type"] == "extra_forbidden" for fault in found):  # judge the sizes all the same
-                sections[name] = _validate(field.annotation, _without(tables[name], [fault["loc"] for fault in found]))
-    faults += contradictions(sections)
+            sections[name] = _without_faults(field.annotation, tables[name], found)
+        except (ValueError, RecursionError) as error:
+            faults.append(f"{name}: {error}")
+            sections[name] = None
+    faults = list(dict.fromkeys([*faults, *contradictions(sections)]))
     if faults:
-        listed = "\n  ".join(dict.fromkeys(faults))
+        listed = "\n  ".join(faults)
         raise GanletError(
             f"Recipe {origin} has {len(faults)} fault{'s' * (len(faults) > 1)}; mend each and run again:\n  {listed}"
         )
@@ -75,16 +77,21 @@ def _validate(annotation: Any, table: Any) -> Any:
     return TypeAdapter(annotation).validate_json(json.dumps(table, default=str), strict=True)
 
 
-def _without(table: Any, places: Sequence[tuple[Any, ...]]) -> Any:
-    """A copy of `table` without the keys at `places`."""
+def _without_faults(annotation: Any, table: Any, faults: Sequence[Any]) -> Any:
+    """The section without its faulty keys, so that its sizes are judged all the same; None where they decide."""
     copied = json.loads(json.dumps(table, default=str))
-    for place in places:
-        *parents, last = place_in_table(place)
+    for fault in faults:
+        *parents, last = place_in_table(annotation, fault["loc"]) or [None]
+        if last is None or (last in DECISIVE and fault["type"] != "extra_forbidden"):
+            return None
         branch = copied
         for parent in parents:
-            branch = branch[parent]
-        del branch[last]
-    return copied
+            branch = branch.get(parent, {})
+        branch.pop(last, None)
+    try:
+        return _validate(annotation, copied)
+    except ValidationError:
+        return None
 
 
 def _override(tables: dict[str, Any], override: str) -> None:
@@ -96,7 +103,7 @@ def _override(tables: dict[str, Any], override: str) -> None:
         )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     table = tables
     for name in names[:-1]:
