@@ -13,6 +13,12 @@ TABLES: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="session")
+def base() -> dict[str, Any]:
+    """The tables for tests that draw many examples: copy them before changing them."""
+    return TABLES
+
+
 @pytest.fixture
 def tables() -> dict[str, Any]:
     return copy.deepcopy(TABLES)

@@ -36,7 +36,7 @@ def path(tables: Tables, tmp_path: Path) -> Path:
         (b"[run\nname = 1", "not valid TOML"),
         (b"[run]\nname = 'a'\nname = 'b'", "not valid TOML"),
         (b"seed = 1" + b"0" * 5000, "not valid TOML"),
-        (b"[run]\nseed = 0x1" + b"0" * 9000, "run.seed"),
+        (b"[run]\nseed = 0x1" + b"0" * 9000, "run: Exceeds the limit"),
         (b"a = " + b"[" * 20_000, "not valid TOML"),
         (b"", "this section is missing"),
     ],
@@ -87,9 +87,9 @@ def test_overrides(path: Path, override: str, place: str, value: Any) -> None:
 def test_overrides_apply_in_order_and_reach_parsing(path: Path) -> None:
     recipe = load_recipe(path, ["run.seed=1", "run.seed=2", "data.size=16"])
     assert recipe.run.seed == 2
-    with pytest.raises(GanletError, match="data.size = 32"):
+    with pytest.raises(GanletError, match=r"data\.size = 32"):
         load_recipe(path, ["data.size=32"])
-    with pytest.raises(GanletError, match="teacher.train.bacth: unknown key; did you mean batch"):
+    with pytest.raises(GanletError, match=r"teacher\.train\.bacth: unknown key; did you mean batch"):
         load_recipe(path, ["teacher.train.bacth=3"])
 
 
@@ -153,9 +153,9 @@ def test_the_resolved_file_has_every_default(tables: Tables, tmp_path: Path) -> 
 
 def test_from_keeps_its_name_in_the_file(tables: Tables, tmp_path: Path) -> None:
     del tables["teacher"]
-    tables["transfer"] = {"from": "exported/it's \"here\"", "freeze_critic": 1}
+    tables["transfer"] = {"from": 'exported/it\'s "here"', "freeze_critic": 1}
     save_recipe(parse_recipe(tables), tmp_path / "recipe.toml")
-    assert tomllib.loads((tmp_path / "recipe.toml").read_text())["transfer"]["from"] == "exported/it's \"here\""
+    assert tomllib.loads((tmp_path / "recipe.toml").read_text())["transfer"]["from"] == 'exported/it\'s "here"'
     assert load_recipe(tmp_path / "recipe.toml") == parse_recipe(tables)
 
 

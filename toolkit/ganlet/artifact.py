@@ -109,6 +109,10 @@ def load_stage(folder: Path) -> Stage:
         not valid
         or config.get("schema") != SCHEMA
         or GENERATOR not in config["files"]
+        or not all(
+            isinstance(about, dict) and {"bytes", "sha256"} <= about.keys() for about in config["files"].values()
+        )
+        or not isinstance(config.get("training", {}), dict)
         or "key" not in config["provenance"]
     ):
         raise GanletError(
@@ -184,6 +188,8 @@ def add_to_manifest(run: Path, name: str, **about: Any) -> None:
     """List RUN/NAME in RUN/manifest.json with its bytes, its hash and `about`."""
     path = run / "manifest.json"
     manifest: dict[str, Any] = read_json(path) if path.is_file() else {"schema": SCHEMA, "files": {}}
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise GanletError(f"{path} is not a manifest of schema {SCHEMA}; delete it and run the stage again.")
     manifest["files"][name] = describe_file(run / name) | about
     manifest["files"] = dict(sorted(manifest["files"].items()))
     write_json(path, manifest)

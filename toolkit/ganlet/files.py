@@ -80,7 +80,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise GanletError(f"{path} does not exist; check the path, or make it again with `ganlet run`.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise GanletError(f"{path} is not readable JSON ({error}); delete it and run the stage again.") from error
 
 

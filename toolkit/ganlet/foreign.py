@@ -1,16 +1,16 @@
 """Weights from elsewhere: a state dict becomes a stage of a run. Files are untrusted: no pickled objects are loaded."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from ganlet.artifact import CONFIG, CRITIC, GENERATOR, Stage, read_tensors, save_stage
 from ganlet.errors import GanletError
 from ganlet.files import sha256_file
 from ganlet.models import build_critic, build_generator
-from ganlet.recipe import Critic, Recipe, save_recipe
+from ganlet.recipe import Critic, Recipe, Teacher, save_recipe
 from ganlet.training.load import load_strict
 from ganlet.training.plan import critic_config, generator_config
 
@@ -37,9 +37,14 @@ def import_stage(weights: Path, recipe: Recipe, stage: str, run: Path, critic: P
         raise GanletError(
             f"{weights} has no {FIRST_WEIGHT} of four dimensions; expected a Ganlet or base-work generator."
         )
-    config = generator_config(
-        section, int(first.shape[0]), recipe.data.channels
-    )  # ConvTranspose2d: (latent, out, k, k)
+    # A teacher's latent stands in the recipe, a student's is its teacher's; ConvTranspose2d: (latent, out, k, k)
+    latent = section.latent if isinstance(section, Teacher) else int(first.shape[0])
+    try:
+        config = generator_config(section, latent, recipe.data.channels)
+    except ValidationError as error:
+        raise GanletError(
+            f"{weights} reads latents of {latent} numbers, which no generator can; give the weights of another one."
+        ) from error
     generator = build_generator(config)
     load_strict(generator, tensors, str(weights))
     networks: dict[str, Any] = {"generator": (GENERATOR, config.model_dump(mode="json"), generator.state_dict())}
@@ -69,18 +74,24 @@ def read_state_dict(path: Path) -> Tensors:
         return read_tensors(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # a damaged byte leads the unpickler to errors of any class
         raise GanletError(
-            f"{path} is not a plain PyTorch state dict ({str(error).splitlines()[0][:120]}); whole pickled modules are "
+            f"{path} is not a plain PyTorch state dict ({_first_line(error)}); whole pickled modules are "
             "not loaded, save model.state_dict() instead."
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in content.items()
+    ):
         raise GanletError(
             f"{path} holds a {type(content).__name__}, expected a state dict of tensors; save model.state_dict()."
         )
     return dict(content)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:120]
 
 
 def _critic(path: Path, section: Any, recipe: Recipe) -> tuple[str, dict[str, Any], Tensors]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ganlet.artifact import CONFIG, Stage, find_stage, load_stage
+from ganlet.artifact import CONFIG, Stage, describe_file, find_stage, load_stage
 from ganlet.data import Batches, PictureSet, load_pictures
 from ganlet.device.runtimes import check_onnxruntime_conflict, load_onnxruntime
 from ganlet.errors import GanletError
@@ -116,10 +116,8 @@ def export(stage: Stage, run: Path, observer: Observer) -> Path:
     path, manifest = run / "generator.onnx", run / "manifest.json"
     if path.is_file() and manifest.is_file():
         entry = read_json(manifest).get("files", {}).get(path.name, {})
-        if entry.get("made_from", {}).get("weights_sha256") == stage.weights_sha256:
-            from ganlet.device.onnx_file import check_onnx_file
-
-            check_onnx_file(path)
+        wanted = describe_file(path) | {"made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256}}
+        if wanted.items() <= entry.items():
             observer.say(f"export: {path} is complete, skipped")
             return path
     observer.say(f"export: {stage.name} -> {path}")
@@ -222,6 +220,10 @@ def preflight(recipe: Recipe, run: Path) -> None:
     from ganlet.metrics import feature_net
     from ganlet.training.loop import pick_device
 
+    if recipe.run.threads is not None:
+        import torch
+
+        torch.set_num_threads(recipe.run.threads)
     pick_device(recipe.run.device)
     feature_net(recipe.verify.features)
     for section in (recipe.transfer, recipe.distill):

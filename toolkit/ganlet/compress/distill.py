@@ -1,7 +1,7 @@
 """KD-GAN distillation: a small student learns from the teacher's pictures and from a critic together."""
 
 from ganlet.artifact import Stage
-from ganlet.compress.freeze import require_same_pictures
+from ganlet.compress.freeze import require_penalty_is_valid, require_same_pictures
 from ganlet.errors import GanletError
 from ganlet.models import Critic, Generator, build_generator, copy_strongest_channels
 from ganlet.models.init import can_start_from
@@ -20,6 +20,7 @@ def distill_plan(recipe: Recipe, source: Stage) -> Plan:
     critic = (
         critic_config_of(source) if distill.critic == "teacher" else critic_config(distill.critic, teacher.channels)
     )
+    require_penalty_is_valid(distill.loss, critic, source)
     if distill.init == "teacher":
         obstacle = can_start_from(build_generator(student), build_generator(teacher))
         if obstacle:

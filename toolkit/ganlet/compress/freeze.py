@@ -2,7 +2,7 @@
 
 from ganlet.artifact import Stage
 from ganlet.errors import GanletError
-from ganlet.models import Critic, Generator
+from ganlet.models import Critic, CriticConfig, Generator
 from ganlet.recipe import Recipe
 from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
 from ganlet.training.plan import Fill, Plan
@@ -21,6 +21,7 @@ def transfer_plan(recipe: Recipe, source: Stage) -> Plan:
         )
     generator, critic = generator_config_of(source), critic_config_of(source)
     require_same_pictures(recipe, source)
+    require_penalty_is_valid(transfer.loss, critic, source)
     for name, frozen, depth in (
         ("freeze_generator", transfer.freeze_generator, len(generator.widths) + 1),
         ("freeze_critic", transfer.freeze_critic, len(critic.widths) + 1),
@@ -48,6 +49,15 @@ def transfer_weights(source: Stage) -> Fill:
         critic.load_state_dict(load_critic(source).state_dict())
 
     return fill
+
+
+def require_penalty_is_valid(loss: str, critic: CriticConfig, source: Stage) -> None:
+    """Raise GanletError where the source's critic mixes samples by batch norm and the loss penalises each gradient."""
+    if loss == "wgan-gp" and critic.norm == "batch":
+        raise GanletError(
+            f"The critic of {source.folder} has batch norm, which mixes samples and is not valid under the gradient "
+            "penalty of wgan-gp; choose another loss."
+        )
 
 
 def require_same_pictures(recipe: Recipe, source: Stage) -> None:

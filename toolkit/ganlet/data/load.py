@@ -36,8 +36,9 @@ def load_pictures(
                 beside it. `count` and `seed` mean nothing to the last two, `path` nothing to the others.
     crop        of folders and idx files: "center" takes the middle square; "none" squeezes the whole picture into
                 the square, changing its proportions; "landmarks" (folders only) takes the square around the points in
-                NAME.jpg.cat with a margin of 10 pixels; a square picture without that file counts as cropped. Landmarks are in stored pixels: the crop comes before the
-                EXIF orientation is applied. The squares of the other sources are never cropped.
+                NAME.jpg.cat with a margin of 10 pixels; a square picture without it counts as cropped. Landmarks
+                are in stored pixels: the crop comes before the EXIF orientation is applied. The squares of the other
+                sources are never cropped.
     skip_bad    leave out pictures that cannot be used and list them in `.skipped`, instead of raising.
     cache_dir   default: $GANLET_CACHE, else $XDG_CACHE_HOME/ganlet, else ~/.cache/ganlet.
     progress    called with (pictures done, pictures in all) while decoding; never for what the cache holds.

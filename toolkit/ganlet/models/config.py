@@ -44,7 +44,7 @@ class CriticConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     family: Literal["dcgan"] = "dcgan"
-    widths: tuple[Count, ...]
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)]
     channels: Literal[1, 3]
     norm: Norm = "none"
     spectral: bool = True

@@ -20,6 +20,8 @@ def initialise(network: nn.Module, seed: int) -> None:
             weight = module.parametrizations.weight.original if hasattr(module, "parametrizations") else module.weight  # type: ignore[union-attr,index]
             weight.copy_(torch.randn(weight.shape, generator=drawn) * 0.02)  # type: ignore[union-attr,operator,arg-type]
             nn.init.zeros_(module.bias) if module.bias is not None else None
+        elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
+            module.reset_parameters()
         if hasattr(module, "_u"):  # the power iteration's vectors of spectral normalisation
             for vector in (module._u, module._v):
                 drawn_vector = torch.randn(vector.shape, generator=drawn)  # type: ignore[union-attr,arg-type]

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 from ganlet.recipe.sections import FIRST_SIZE_PX, Critic, Data, Distill, Network, Teacher, Transfer
 
-
 DECISIVE = ("path", "size", "strides", "from")  # with a default in their place a section would contradict others
 
 
@@ -83,7 +82,7 @@ def sentence(section: str, annotation: Any, fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return f"{path}: unknown key{nearest(str(place[-1]), valid_keys(_model_at(annotation, place[:-1])))}"
     if fault["type"] == "missing":
-        return f"{path}: this key is missing"
+        return f"{path}: this {'value' if isinstance(place[-1], int) else 'key'} is missing"
     return f"{path}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
 
 
@@ -114,21 +113,19 @@ def nearest(word: str, valid: Sequence[str]) -> str:
 
 
 def place_in_table(annotation: Any, loc: Sequence[Any]) -> list[Any]:
-    """A fault's place as keys of the TOML: without list positions and the names that pydantic gives a union's members."""
+    """A fault's place as keys of the TOML: without the names that pydantic gives a union's members."""
     place: list[Any] = []
     in_union = False
     for part in loc:
         if in_union:
             in_union = False
-        elif isinstance(part, int):
-            break
         else:
+            in_union = len(_kinds(_annotation_at(_model_at(annotation, place), part))) > 1
             place.append(part)
-            here = _annotation_at(_model_at(annotation, place[:-1]), part)
-            in_union = len(_kinds(here)) > 1
     return place
 
 
 def of_another_member(fault: Any) -> bool:
     """Whether a fault only says that a table is not the word which could stand in its place."""
-    return isinstance(fault["input"], dict) and str(fault["loc"][-1:]).startswith("(\"literal[")
+    is_word = fault["type"] == "literal_error" and str(fault["loc"][-1]).startswith("literal[")
+    return is_word and isinstance(fault["input"], dict)

@@ -1,5 +1,6 @@
 """Reading and writing recipes: TOML, overrides, and every fault of a file at once."""
 
+import itertools
 import json
 import tomllib
 from collections.abc import Sequence
@@ -11,7 +12,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from ganlet.errors import GanletError
 from ganlet.files import write_text
-from ganlet.recipe.faults import DECISIVE, contradictions, nearest, of_another_member, place_in_table, sentence, valid_keys
+from ganlet.recipe.faults import (
+    DECISIVE,
+    contradictions,
+    nearest,
+    of_another_member,
+    place_in_table,
+    sentence,
+    valid_keys,
+)
 from ganlet.recipe.sections import Recipe
 
 
@@ -81,7 +90,8 @@ def _without_faults(annotation: Any, table: Any, faults: Sequence[Any]) -> Any:
     """The section without its faulty keys, so that its sizes are judged all the same; None where they decide."""
     copied = json.loads(json.dumps(table, default=str))
     for fault in faults:
-        *parents, last = place_in_table(annotation, fault["loc"]) or [None]
+        place = place_in_table(annotation, fault["loc"])
+        *parents, last = itertools.takewhile(lambda part: isinstance(part, str), place) if place else [None]
         if last is None or (last in DECISIVE and fault["type"] != "extra_forbidden"):
             return None
         branch = copied

@@ -1,0 +1,235 @@
+"""Distillation and transfer plans: what they refuse, what they freeze, where their weights come from."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ganlet.artifact import CRITIC, GENERATOR, Stage, save_stage
+from ganlet.compress.distill import distill_plan, distill_weights
+from ganlet.compress.freeze import transfer_plan, transfer_weights
+from ganlet.errors import GanletError
+from ganlet.models import CriticConfig, GeneratorConfig, build_critic, build_generator
+from ganlet.recipe import Recipe, parse_recipe
+from ganlet.training.plan import Plan, build_state
+from ganlet.training.state import State
+
+G = GeneratorConfig(latent=6, widths=(8, 6), strides=(2, 2), kernels=(4, 4), channels=3)
+C = CriticConfig(widths=(4, 5), channels=3, norm="instance", spectral=True)
+
+
+def make(folder: Path, critic: bool = True) -> Stage:
+    torch.manual_seed(7)
+    generator, judge = build_generator(G), build_critic(C)
+    for network in (generator, judge):
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point() and tensor.dim() == 1:
+                tensor.uniform_(0.5, 1.5)
+    networks: dict[str, Any] = {"generator": (GENERATOR, G.model_dump(mode="json"), generator.state_dict())}
+    if critic:
+        networks["critic"] = (CRITIC, C.model_dump(mode="json"), judge.state_dict())
+    return save_stage(folder, stage="teacher", networks=networks, provenance={"key": "k"}, training={})
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Stage:
+    return make(tmp_path / "teacher")
+
+
+def transfer(size: int = 16, channels: int = 3, **section: Any) -> Recipe:
+    return parse_recipe(
+        {
+            "run": {"name": "t"},
+            "data": {"source": "kittens", "size": size, "channels": channels},
+            "transfer": {"from": "there", "freeze_generator": 1, "freeze_critic": 1, **section},
+        }
+    )
+
+
+def distill(size: int = 16, channels: int = 3, **section: Any) -> Recipe:
+    return parse_recipe(
+        {
+            "run": {"name": "d"},
+            "data": {"source": "kittens", "size": size, "channels": channels},
+            "distill": {"from": "there", "widths": [4, 3], "critic": "teacher", **section},
+        }
+    )
+
+
+def equal(one: nn.Module, other: dict[str, torch.Tensor]) -> bool:
+    mine = one.state_dict()
+    return mine.keys() == other.keys() and all(torch.equal(mine[name], value) for name, value in other.items())
+
+
+# ---------------------------------------------------------------- transfer
+
+
+def test_transfer_takes_the_sources_networks(source: Stage) -> None:
+    plan = transfer_plan(transfer(), source)
+    assert (plan.stage, plan.generator, plan.critic, plan.teacher) == ("transfer", G, C, None)
+    state = build_state(plan, transfer_weights(source), "cpu")
+    assert equal(state.generator, source.tensors()) and equal(state.critic, source.tensors(CRITIC))
+    assert state.average is not None and equal(state.average, source.tensors())
+
+
+def trained(optimiser: torch.optim.Optimizer) -> set[int]:
+    return {id(p) for group in optimiser.param_groups for p in group["params"]}
+
+
+@pytest.mark.parametrize(("of_generator", "of_critic"), [(0, 0), (1, 0), (1, 2), (2, 1), (2, 2)])
+def test_frozen_layers_have_no_gradients_and_no_optimiser_state(
+    source: Stage, of_generator: int, of_critic: int
+) -> None:
+    plan = transfer_plan(transfer(freeze_generator=of_generator, freeze_critic=of_critic), source)
+    state = build_state(plan, transfer_weights(source), "cpu")
+    for network, adam, frozen in (
+        (state.generator, state.generator_adam, of_generator),
+        (state.critic, state.critic_adam, of_critic),
+    ):
+        layers = network.layers()
+        assert not any(p.requires_grad for layer in layers[:frozen] for p in layer.parameters())
+        assert all(p.requires_grad for layer in layers[frozen:] for p in layer.parameters())
+        assert trained(adam) == {id(p) for layer in layers[frozen:] for p in layer.parameters()}
+    state.critic(state.generator(torch.randn(3, 6))).sum().backward()
+    before = {name: p.detach().clone() for name, p in parameters(state).items()}
+    for adam in (state.generator_adam, state.critic_adam):
+        adam.step()
+        assert adam.state.keys() == {p for group in adam.param_groups for p in group["params"]}
+    for name, parameter in parameters(state).items():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+        assert parameter.requires_grad or torch.equal(parameter, before[name]), name
+    moved = [name for name, p in parameters(state).items() if not torch.equal(p, before[name])]
+    assert any(name.startswith("generator.final") for name in moved)
+    assert any(name.startswith("critic.output") for name in moved)
+
+
+def parameters(state: State) -> dict[str, nn.Parameter]:
+    networks = {"generator": state.generator, "critic": state.critic}
+    return {f"{role}.{name}": p for role, network in networks.items() for name, p in network.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("key", "count", "ok"),
+    [
+        ("generator", 3, False),
+        ("generator", 9, False),
+        ("generator", 2, True),
+        ("critic", 3, False),
+        ("critic", 2, True),
+    ],
+)
+def test_freezing_everything_is_refused(source: Stage, key: str, count: int, ok: bool) -> None:
+    recipe = transfer(**{f"freeze_{key}": count})
+    if ok:
+        plan = transfer_plan(recipe, source)
+        assert getattr(plan, f"freeze_{key}") == count
+        return
+    with pytest.raises(GanletError, match=f"transfer.freeze_{key} = {count} freezes all 3 layers .* give at most 2"):
+        transfer_plan(recipe, source)
+
+
+@pytest.mark.parametrize("changes", [{"size": 32}, {"channels": 1}])
+def test_pictures_of_another_shape_are_refused(source: Stage, changes: dict[str, int]) -> None:
+    size, channels = changes.get("size", 16), changes.get("channels", 3)
+    own = {"widths": [4] * (3 if size == 32 else 2)}
+    plans = [
+        lambda: transfer_plan(transfer(**changes), source),
+        lambda: distill_plan(distill(**changes, **own), source),
+    ]
+    for plan in plans:
+        with pytest.raises(GanletError, match=rf"draws 3 x 16 px .* says {channels} x {size} px; set data\.channels"):
+            plan()
+
+
+def test_a_batch_norm_critic_under_a_gradient_penalty_is_refused(tmp_path: Path) -> None:
+    judge = C.model_copy(update={"norm": "batch"})
+    networks: dict[str, Any] = {
+        "generator": (GENERATOR, G.model_dump(mode="json"), build_generator(G).state_dict()),
+        "critic": (CRITIC, judge.model_dump(mode="json"), build_critic(judge).state_dict()),
+    }
+    source = save_stage(tmp_path / "t", stage="teacher", networks=networks, provenance={"key": "k"}, training={})
+    assert transfer_plan(transfer(), source).critic == judge
+    with pytest.raises(GanletError, match=r"mixes samples .* choose another loss"):
+        transfer_plan(transfer(loss="wgan-gp"), source)
+    with pytest.raises(GanletError, match=r"mixes samples .* choose another loss"):
+        distill_plan(distill(loss="wgan-gp"), source)
+
+
+def test_missing_sections(source: Stage) -> None:
+    with pytest.raises(GanletError, match=r"has no \[transfer\] section"):
+        transfer_plan(distill(), source)
+    for of in (distill_plan, distill_weights):
+        with pytest.raises(GanletError, match=r"has no \[distill\] section"):
+            of(transfer(), source)
+
+
+def test_a_source_without_a_critic(tmp_path: Path) -> None:
+    source = make(tmp_path / "imported", critic=False)
+    for plan in (lambda: transfer_plan(transfer(), source), lambda: distill_plan(distill(), source)):
+        with pytest.raises(GanletError, match="holds no critic"):
+            plan()
+    own = distill_plan(distill(critic={"widths": [3, 3]}), source)
+    assert own.critic == CriticConfig(widths=(3, 3), channels=3)
+
+
+# ---------------------------------------------------------------- distillation
+
+
+def distilled(recipe: Recipe, source: Stage) -> tuple[Plan, State]:
+    plan = distill_plan(recipe, source)
+    return plan, build_state(plan, distill_weights(recipe, source), "cpu")
+
+
+def test_the_teacher_is_whole_frozen_and_in_eval_mode(source: Stage) -> None:
+    plan, state = distilled(distill(), source)
+    assert plan.stage == "student" and plan.teacher == G
+    assert plan.generator == GeneratorConfig(latent=6, widths=(4, 3), strides=(2, 2), kernels=(4, 4), channels=3)
+    assert state.teacher is not None and equal(state.teacher, source.tensors())
+    assert not state.teacher.training and not any(p.requires_grad for p in state.teacher.parameters())
+    assert not trained(state.generator_adam) & {id(p) for p in state.teacher.parameters()}
+    assert trained(state.generator_adam) == {id(p) for p in state.generator.parameters()}
+
+
+def test_the_teachers_critic_is_kept_and_trained_on(source: Stage) -> None:
+    plan, state = distilled(distill(), source)
+    assert plan.critic == C and equal(state.critic, source.tensors(CRITIC))
+    assert trained(state.critic_adam) == {id(p) for p in state.critic.parameters()}
+
+
+def test_a_fresh_critic_is_the_recipes(source: Stage) -> None:
+    plan, state = distilled(distill(critic={"widths": [4, 5], "norm": "instance"}), source)
+    assert plan.critic == C and not equal(state.critic, source.tensors(CRITIC))
+
+
+def test_a_random_student_depends_on_the_seed_alone(source: Stage) -> None:
+    first = distilled(distill(), source)[1].generator.state_dict()
+    torch.manual_seed(99)
+    assert equal(distilled(distill(), source)[1].generator, first)
+    other = distill().model_copy(update={"run": distill().run.model_copy(update={"seed": 1})})
+    assert not equal(distilled(other, source)[1].generator, first)
+
+
+def test_a_student_as_wide_as_its_teacher_starts_as_its_teacher(source: Stage) -> None:
+    _, state = distilled(distill(widths=[8, 6], init="teacher"), source)
+    assert equal(state.generator, source.tensors())
+    assert all(p.requires_grad for p in state.generator.parameters())
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"widths": [9, 6]}, r"widths \(9, 6\) exceed the teacher's \(8, 6\)"),
+        ({"widths": [4], "strides": [4]}, r"strides \(4,\) differs from the teacher's \(2, 2\)"),
+        ({"kernels": [6, 4]}, "kernels"),
+        ({"norm": "none"}, "norm none differs"),
+        ({"spectral": True}, "spectral"),
+    ],
+)
+def test_a_student_that_cannot_start_from_its_teacher(source: Stage, section: dict[str, Any], words: str) -> None:
+    with pytest.raises(
+        GanletError, match=rf'init = "teacher" is not possible: .*{words}.* set distill\.init = "random"'
+    ):
+        distill_plan(distill(init="teacher", **section), source)
+    assert distill_plan(distill(**section), source).stage == "student"  # from random weights it may

@@ -1,0 +1,97 @@
+"""The arrows between rooms: what each may import. Read from the source, so that a lazy import counts as well."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ganlet
+
+ROOT = Path(ganlet.__file__).parent
+GROUND = {"errors", "files"}
+MAY_IMPORT = {
+    "errors": set(),
+    "files": {"errors"},
+    "recipe": GROUND,
+    "artifact": GROUND,
+    "data": GROUND,
+    "models": GROUND,
+    "losses": GROUND,
+    "device": GROUND,
+    "metrics": GROUND,
+    "report": GROUND,
+    "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
+    "compress": GROUND | {"artifact", "recipe", "models", "training"},
+    "memory": GROUND | {"models", "training"},
+    "export": GROUND | {"artifact", "models", "training"},
+    "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "memory", "models", "training"},
+    "doctor": GROUND | {"artifact", "device"},
+    "foreign": GROUND | {"artifact", "models", "recipe", "training"},
+    "pipeline": GROUND
+    | {"artifact", "recipe", "data", "models", "training", "compress", "memory", "export", "device", "metrics"}
+    | {"verify", "report"},
+    "ui": {"pipeline"},
+}
+FOREIGN_FORBIDDEN = {
+    "device": {"torch", "typer", "onnx", "pydantic", "rich", "scipy"},
+    "recipe": {"torch"},
+    "files": {"torch", "numpy"},
+    "losses": {"typer", "pydantic"},
+    "models": {"typer"},
+    "metrics": {"typer", "pydantic"},
+    "report": {"torch"},
+}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names of every module imported anywhere in a file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            found |= (
+                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "ganlet" else {node.module}
+            )
+    return found
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_a_room_imports_only_what_lies_below(room: str) -> None:
+    files = [path for path in ROOT.rglob("*.py") if room_of(path) == room]
+    assert files, room
+    for path in files:
+        for name in imports_of(path):
+            parts = name.split(".")
+            if parts[0] == "ganlet" and len(parts) > 1 and parts[1] != "__version__":
+                assert parts[1] == room or parts[1] in MAY_IMPORT[room], f"{path.name} imports {name}"
+            assert parts[0] not in FOREIGN_FORBIDDEN.get(room, set()), f"{path.name} imports {name}"
+
+
+def test_every_room_is_listed() -> None:
+    rooms = {room_of(path) for path in ROOT.rglob("*.py")}
+    assert rooms - set(MAY_IMPORT) == {"cli", "__init__"}
+
+
+def test_the_arrows_make_no_circle() -> None:
+    left = dict(MAY_IMPORT)
+    while left:
+        free = [room for room, below in left.items() if not below & set(left)]
+        assert free, f"a circle among {sorted(left)}"
+        for room in free:
+            del left[room]
+
+
+def test_device_and_sampling_load_no_heavy_package() -> None:
+    code = "import sys; from ganlet.device import Sampler; print(sorted(m for m in sys.modules if '.' not in m))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stdout))
+    assert not loaded & {"torch", "onnx", "typer", "pydantic", "scipy", "matplotlib", "jinja2"}
+    assert "numpy" in loaded
