@@ -3,9 +3,9 @@
     python benchmarks/kill_and_resume.py                                    # recipes/digits-smoke.toml
     python benchmarks/kill_and_resume.py recipes/kittens-quick.toml --kills 10
 
-First the recipe runs undisturbed twice; the bytes of both generator.onnx must be equal. Then a third run is killed after
-a random time, again and again; whenever it gets to its end, its generator.onnx is compared and another run is begun,
-until all kills are spent. The moment of each kill is printed with the stage that it hit.
+First the recipe runs undisturbed twice; the bytes of both generator.onnx must be equal. Then a third run is killed
+after a random time, again and again; whenever it gets to its end, its generator.onnx is compared and another run is
+begun, until all kills are spent. The moment of each kill is printed with the stage that it hit.
 """
 
 import argparse

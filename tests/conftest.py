@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 
 from ganlet.recipe import Recipe, parse_recipe
+from support import Silent
+
+# Tiny networks gain nothing from a second thread, and tests run in two processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TINY: dict[str, Any] = {
     "run": {"name": "tiny", "seed": 3},
@@ -32,23 +36,6 @@ TINY: dict[str, Any] = {
     "verify": {"samples": 80, "max_drop_percent": 1000.0},
     "budget": {"training_memory_mib": 64.0, "model_mb": 1.0, "inference_memory_mib": 1000.0, "latency_ms": 1000.0},
 }
-
-
-class Silent:
-    """An observer that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.watched: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def watch(self, label: str, unit: str) -> Any:
-        from contextlib import nullcontext
-
-        self.watched.append(label)
-        return nullcontext(lambda done, total: None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -68,9 +68,9 @@ def test_base_work_needs_less_than_the_published_code(make_recipe: Callable[...,
 
 
 def test_largest_batch_that_fits_is_the_largest_power(make_recipe: Callable[..., Recipe]) -> None:
-    plan = plan_of(make_recipe, teacher__train__batch=256)
-    there = predicted_peak_mib(with_batch(plan, 64)) / 0.8 * 1.001
-    assert largest_batch(plan, there, predicted_peak_mib) == 64
+    plan = plan_of(make_recipe, teacher__train__batch=64)
+    there = predicted_peak_mib(with_batch(plan, 16)) / 0.8 * 1.001
+    assert largest_batch(plan, there, predicted_peak_mib) == 16
     assert largest_batch(plan, 0.01, predicted_peak_mib) is None
 
 

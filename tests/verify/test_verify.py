@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Silent
 from ganlet.artifact import Stage, load_stage
 from ganlet.device.footprint import Footprint
 from ganlet.device.latents import latents
@@ -22,6 +21,7 @@ from ganlet.verify.checks import at_most
 from ganlet.verify.fidelity import choose_reference, measure_fidelity
 from ganlet.verify.parity import check_parity
 from ganlet.verify.torch_runner import TorchRunner
+from support import Silent
 
 FOOTPRINT = Footprint(1, 50, None, 3.0, 4.0, 300.0, 10.0, 90.0, 60.0, "CPUExecutionProvider")
 

@@ -141,13 +141,14 @@ def stages_of(run: Path) -> dict[str, Stage]:
 
 def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", note: str | None = None) -> None:
     """Write tensors as safetensors, atomically. `note` is stored with them (one key: more have no fixed order)."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     contiguous = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         try:
             save_file(contiguous, temporary, metadata={"ganlet": note} if note is not None else None)
-        except Exception as error:  # safetensors raises its own class for a full disk
+        except SafetensorError as error:  # what a full disk becomes
             raise OSError(None, str(error)) from error
 
 

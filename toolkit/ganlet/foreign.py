@@ -10,7 +10,7 @@ from ganlet.artifact import CONFIG, CRITIC, GENERATOR, Stage, read_tensors, save
 from ganlet.errors import GanletError
 from ganlet.files import sha256_file
 from ganlet.models import build_critic, build_generator
-from ganlet.recipe import Critic, Recipe, Teacher, save_recipe
+from ganlet.recipe import Critic, Recipe, Teacher, load_recipe, save_recipe
 from ganlet.training.load import load_strict
 from ganlet.training.plan import critic_config, generator_config
 
@@ -52,7 +52,7 @@ def import_stage(weights: Path, recipe: Recipe, stage: str, run: Path, critic: P
     if critic is not None:
         networks["critic"] = _critic(critic, section.critic, recipe)
         digest += sha256_file(critic)
-    save_recipe(recipe, run / "recipe.toml")
+    _keep_recipe(recipe, run / "recipe.toml")
     provenance = {
         "key": f"imported {digest}",
         "recipe_sha256": recipe.sha256,
@@ -61,6 +61,15 @@ def import_stage(weights: Path, recipe: Recipe, stage: str, run: Path, critic: P
         "made_from": {"file": weights.name, "sha256": sha256_file(weights)},
     }
     return save_stage(run / stage, stage=stage, networks=networks, provenance=provenance, training={})
+
+
+def _keep_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the run's recipe. Raises GanletError when the run has another one."""
+    if path.is_file() and load_recipe(path) != recipe:
+        raise GanletError(
+            f"{path} is another recipe than {recipe.run.name}; choose another --out, or import like that one."
+        )
+    save_recipe(recipe, path)
 
 
 def read_state_dict(path: Path) -> Tensors:

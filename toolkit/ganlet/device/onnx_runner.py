@@ -106,8 +106,8 @@ def _session(runtime: Any, path: Path, wanted: str, threads: int | None) -> Any:
             return runtime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise GanletError(
-            f"ONNX Runtime {runtime.__version__} cannot load {path} ({_first_line(error)}): the file is damaged, cut "
-            "short, or needs a newer runtime; export it again with `ganlet export`, or update onnxruntime."
+            f"ONNX Runtime {runtime.__version__} cannot load {path} ({_first_line(error, path)}): the file is damaged, "
+            "cut short, or needs a newer runtime; export it again with `ganlet export`, or update onnxruntime."
         ) from error
 
 
@@ -150,5 +150,7 @@ def _is_batch_of(node: Any, element: str, fixed_axes: int) -> bool:
     return node.type == element and not isinstance(batch, int) and fixed
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def _first_line(error: Exception, path: Path | None = None) -> str:
+    """The runtime's own words, shortened; it repeats the path, which the sentence names already."""
+    words = (str(error).replace(str(path), path.name) if path else str(error)).strip()
+    return (words.splitlines() or [type(error).__name__])[0][:200]

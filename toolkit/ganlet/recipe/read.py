@@ -81,14 +81,19 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     write_text(path, tomli_w.dumps(values))
 
 
+def _no_json(value: Any) -> dict[str, str]:
+    """A TOML date or time: of no type that a recipe knows."""
+    return {type(value).__name__: str(value)}
+
+
 def _validate(annotation: Any, table: Any) -> Any:
     """Strict validation through JSON: lists become tuples, but "32" is no number and 1 is no truth value."""
-    return TypeAdapter(annotation).validate_json(json.dumps(table, default=str), strict=True)
+    return TypeAdapter(annotation).validate_json(json.dumps(table, default=_no_json), strict=True)
 
 
 def _without_faults(annotation: Any, table: Any, faults: Sequence[Any]) -> Any:
     """The section without its faulty keys, so that its sizes are judged all the same; None where they decide."""
-    copied = json.loads(json.dumps(table, default=str))
+    copied = json.loads(json.dumps(table, default=_no_json))
     for fault in faults:
         place = place_in_table(annotation, fault["loc"])
         *parents, last = itertools.takewhile(lambda part: isinstance(part, str), place) if place else [None]

@@ -104,7 +104,7 @@ class Network(Section):
     strides: tuple[Annotated[int, Field(ge=1, le=8)], ...] | None = None
     """Upsampling of each layer after the first (one per width): 2 each unless told."""
     kernels: tuple[Annotated[int, Field(ge=1, le=32)], ...] | None = None
-    """Kernel of each layer after the first: twice its stride unless told; kernel - stride must be even."""
+    """Kernel of each layer after the first: twice its stride (plus one if odd) unless told; kernel - stride is even."""
     norm: Norm = "batch"
     spectral: bool = False
 
@@ -114,7 +114,7 @@ class Network(Section):
 
     @property
     def all_kernels(self) -> tuple[int, ...]:
-        return self.kernels or tuple(2 * stride for stride in self.all_strides)
+        return self.kernels or tuple(2 * stride + stride % 2 for stride in self.all_strides)
 
     @property
     def size_px(self) -> int:
