@@ -143,6 +143,9 @@ def import_weights(
 
     Example: ganlet import generator.pt --like recipes/basework-teacher.toml --stage teacher --out exported/mine
     """
+    from ganlet.pipeline import require_training_packages
+
+    require_training_packages()
     from ganlet.foreign import import_stage
 
     made = import_stage(weights, _recipe(like, None), stage, out, critic)

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 from ganlet.artifact import CONFIG, Stage, describe_file, find_stage, load_stage
 from ganlet.data import Batches, PictureSet, load_pictures
+from ganlet.device import OnnxRunner
 from ganlet.device.runtimes import check_onnxruntime_conflict, load_onnxruntime
 from ganlet.errors import GanletError
 from ganlet.files import MB, read_json, write_failed
-from ganlet.recipe import Recipe, Train, save_recipe
+from ganlet.recipe import Recipe, Train, Verify, save_recipe
 
 Update = Callable[[int, int], None]
 """(done, in all)"""
@@ -110,8 +111,14 @@ STEPS: dict[str, Callable[[Workplace], Stage]] = {"teacher": train_teacher, "tra
 
 
 def export(stage: Stage, run: Path, observer: Observer) -> Path:
-    """RUN/generator.onnx from a stage, unless the one that is there was made from the same weights."""
+    """RUN/generator.onnx from a stage, unless the one that is there was made from the same weights.
+
+    Raises GanletError when ONNX Runtime does not draw from it what torch draws from the stage: a grey export is none.
+    """
+    require_training_packages()
     from ganlet.export import export_onnx
+    from ganlet.verify.parity import check_parity
+    from ganlet.verify.torch_runner import TorchRunner
 
     path, manifest = run / "generator.onnx", run / "manifest.json"
     if path.is_file() and manifest.is_file():
@@ -120,12 +127,21 @@ def export(stage: Stage, run: Path, observer: Observer) -> Path:
         if wanted.items() <= entry.items():
             observer.say(f"export: {path} is complete, skipped")
             return path
-    observer.say(f"export: {stage.name} -> {path}")
-    return export_onnx(stage, run)
+    export_onnx(stage, run)
+    parity = check_parity(OnnxRunner(path), TorchRunner.of_stage(stage), limit=Verify().parity_max_abs, seed=0)
+    batches = ", ".join(parity.batches)
+    observer.say(f"export: {stage.name} -> {path}, max abs difference {parity.max_abs:.1e} at batch {batches}")
+    if parity.status != "passed":
+        raise GanletError(
+            f"{path} differs from the {stage.name} it was made from by {parity.max_abs:.2g}, expected at most "
+            f"{Verify().parity_max_abs:g}; update torch, onnx and onnxruntime, then export again."
+        )
+    return path
 
 
 def verify(place: Workplace, command: str = "") -> dict[str, Any]:
     """RUN/report.json: parity, fidelity, budgets; skipped when nothing that it rests on has changed."""
+    require_training_packages()
     from ganlet.verify import stages_with_teacher, verification_key, verify_run
 
     run, recipe = place.run, place.recipe
@@ -214,7 +230,7 @@ def open_pictures(recipe: Recipe, observer: Observer) -> PictureSet:
 
 def preflight(recipe: Recipe, run: Path) -> None:
     """Raise GanletError for what would fail after hours: packages, sources, folder, disk."""
-    _require_training_packages()
+    require_training_packages()
     check_onnxruntime_conflict()
     load_onnxruntime()
     from ganlet.metrics import feature_net
@@ -260,7 +276,8 @@ def _disk_mb(recipe: Recipe) -> float:
     return total
 
 
-def _require_training_packages() -> None:
+def require_training_packages() -> None:
+    """Raise GanletError naming what is missing of the packages that training, export and verification need."""
     from importlib.util import find_spec
 
     missing = [
@@ -270,5 +287,5 @@ def _require_training_packages() -> None:
     ]
     if missing:
         raise GanletError(
-            f'Training needs {", ".join(missing)}, not installed here; run `pip install "ganlet[train,cpu]"` first.'
+            f'This needs {", ".join(missing)}, not installed here; run `pip install "ganlet[train,cpu]"` first.'
         )
