@@ -114,6 +114,22 @@ def test_nan_stops_at_its_step_and_keeps_the_last_good_checkpoint(tiny: Recipe, 
     assert train(tiny, tmp_path).training["steps"] == 30
 
 
+def test_broken_weights_never_replace_a_good_checkpoint(tiny: Recipe, tmp_path: Path) -> None:
+    """The loss of step 14 is finite, but its update leaves NaN behind."""
+    plan = teacher_plan(tiny)
+
+    def breaking(state: Any, *rest: Any) -> Logs:
+        logs = plan.step(state, *rest)
+        if state.step == 13:
+            state.generator.final[0].weight.data[0] = float("nan")
+        return logs
+
+    with pytest.raises(GanletError, match="step 14: weights of generator = nan"):
+        train(tiny, tmp_path, step=breaking)
+    good = build_state(plan, random_weights(9, "x"), "cpu")
+    assert load_checkpoint(good, tmp_path / "checkpoint" / "state.safetensors", "k") and good.step == 7
+
+
 def test_infinity_is_named() -> None:
     with pytest.raises(GanletError, match="generator_loss = inf"):
         require_finite(3, {"generator_loss": float("inf")}, "student")

@@ -71,6 +71,7 @@ def run_training(job: Job, state: State, progress: Progress | None = None) -> Ou
                 if last or state.step % job.train.progress_steps == 0:
                     telemetry.picture(state.step, state.result)
                 if last or stop.requested or _due(job, state):
+                    _require_finite_weights(job, state)
                     save_checkpoint(state, checkpoint, job.key)
                     sitting.save(state.step)
                 if progress is not None:
@@ -123,6 +124,13 @@ def _flush(job: Job, waiting: list[tuple[int, Logs]], telemetry: Telemetry) -> N
     if waiting:
         telemetry.log(step, values)
     waiting.clear()
+
+
+def _require_finite_weights(job: Job, state: State) -> None:
+    """A finite loss can still leave broken weights (its gradient overflows): those never replace a good checkpoint."""
+    for name, network in state.networks().items():
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
+            require_finite(state.step, {f"weights of {name}": float("nan")}, job.stage)
 
 
 @dataclass
