@@ -46,6 +46,8 @@ class Terminal:
                 progress.update(task, completed=done, total=total, rate=rate)
 
             yield update
+            if progress.tasks[task].total is None:  # there was nothing to do, such as pictures decoded before
+                progress.update(task, completed=1, total=1)
 
     @contextmanager
     def _lines(self, label: str, unit: str) -> Iterator[Update]:

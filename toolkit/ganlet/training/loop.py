@@ -12,7 +12,7 @@ from ganlet.files import read_json, write_json
 from ganlet.recipe import Train
 from ganlet.training.ema import decay_at, update_average
 from ganlet.training.interrupt import catch_stop
-from ganlet.training.peak import peak_of
+from ganlet.training.peak import STEPS, PeakMeter
 from ganlet.training.state import State, load_checkpoint, random_at, save_checkpoint
 from ganlet.training.steps import Logs, RealBatch, Section, Step
 from ganlet.training.telemetry import Telemetry, require_finite
@@ -63,8 +63,9 @@ def run_training(job: Job, state: State, progress: Progress | None = None) -> Ou
     try:
         with catch_stop() as stop:
             while state.step < job.train.steps:
-                logs = sitting.measured(lambda: _one_step(job, state), state)
-                waiting.append((state.step, logs))
+                sitting.before_step(state)
+                waiting.append((state.step, _one_step(job, state)))
+                sitting.after_step(state)
                 last = state.step == job.train.steps
                 if last or stop.requested or state.step % job.train.log_steps == 0 or _due(job, state):
                     _flush(job, waiting, telemetry)
@@ -142,6 +143,7 @@ class Sitting:
     peak_mib: float
     started: float
     first_step: int
+    meter: PeakMeter | None = None
 
     @classmethod
     def open(cls, job: Job, step: int) -> "Sitting":
@@ -153,13 +155,16 @@ class Sitting:
     def seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
 
-    def measured(self, work: Callable[[], Logs], state: State) -> Logs:
-        """Run a step; the second one of a sitting (when optimiser state exists) under the memory measurement."""
-        if state.step != self.first_step + 1:
-            return work()
-        logs, peak_mib = peak_of(work, state)
-        self.peak_mib = max(self.peak_mib, peak_mib)
-        return logs
+    def before_step(self, state: State) -> None:
+        """Start the memory measurement with the sitting's first step."""
+        if state.step == self.first_step:
+            self.meter = PeakMeter(state)
+
+    def after_step(self, state: State) -> None:
+        """End it after two steps, or with the last."""
+        if self.meter is not None and state.step in (self.first_step + STEPS, self.job.train.steps):
+            self.peak_mib = max(self.peak_mib, self.meter.stop())
+            self.meter = None
 
     def save(self, step: int) -> None:
         path = self.job.folder / "checkpoint" / "cost.json"

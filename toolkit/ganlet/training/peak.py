@@ -1,10 +1,9 @@
-"""Peak memory of tensors while something runs, from the allocator itself."""
+"""Peak memory of tensors while training runs, from the allocator itself."""
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,23 +11,34 @@ from torch import Tensor
 from ganlet.files import MIB
 from ganlet.training.state import State
 
-Result = TypeVar("Result")
+STEPS = 2  # the second step is the first that finds gradients and optimiser state of the one before
 
 
-def peak_of(work: Callable[[], Result], state: State) -> tuple[Result, float]:
-    """Run `work` once; return its result and the peak of allocated tensor memory in MiB.
+class PeakMeter:
+    """Measures from `start` to `stop`, around the first two steps of a sitting.
 
-    CUDA: `max_memory_allocated`. Processor: what lies in `state` before, plus the highest sum of the allocator's own
-    records (torch profiler), workspaces inside operators included, Python and libraries excluded.
+    CUDA: `max_memory_allocated`. Processor: what lives in `state` at the start, plus the highest sum of the allocator's
+    own records since (torch profiler): operators' workspaces included, Python and libraries excluded.
     """
-    if state.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(state.device)
-        result = work()
-        return result, torch.cuda.max_memory_allocated(state.device) / MIB
-    before = live_bytes(tensors_of(state))
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        result = work()
-    return result, (before + _highest_sum(profile)) / MIB
+
+    def __init__(self, state: State) -> None:
+        """Start measuring. Gradients of earlier steps are dropped: the profiler could not see them being freed."""
+        for optimiser in state.optimisers().values():
+            optimiser.zero_grad(set_to_none=True)
+        self.device = state.device
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            return
+        self.live_before = live_bytes(tensors_of(state))
+        self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True)
+        self.profile.start()
+
+    def stop(self) -> float:
+        """Peak since the start, in MiB."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / MIB
+        self.profile.stop()
+        return (self.live_before + _highest_sum(self.profile)) / MIB
 
 
 def tensors_of(state: State) -> Iterable[Tensor]:
