@@ -18,8 +18,8 @@ from ganlet.errors import GanletError, Interrupted
 # torch's profiler, which measures memory, writes notes to the terminal unless told otherwise before torch is imported.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-# Threads that wait for each other by spinning starve each other on a busy machine: beside one other program 200 steps took
-# minutes instead of 14 s. A short spin, then sleep, costs up to a tenth on an idle machine and took 58 s on the busy one.
+# Threads that wait for each other by spinning starve each other on a busy machine: beside one other program 200 steps
+# took minutes instead of 14 s. Spinning less, then sleeping, took 58 s there and costs up to a tenth on an idle machine.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 EXIT_FAILED, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
