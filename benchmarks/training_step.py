@@ -21,7 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ganlet.files import MIB
-from ganlet.memory.predict import LiveStorages
+from ganlet.memory.trace import LiveStorages
 from ganlet.models import CriticConfig, GeneratorConfig
 from ganlet.recipe import Critic, Distill, Teacher, Train
 from ganlet.training.peak import tensors_of

@@ -24,14 +24,15 @@ MAY_IMPORT = {
     "report": GROUND,
     "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
     "compress": GROUND | {"artifact", "recipe", "models", "training"},
-    "memory": GROUND | {"models", "training"},
+    "memory": GROUND | {"recipe", "models", "training"},
     "export": GROUND | {"artifact", "models", "training"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "memory", "models", "training"},
     "doctor": GROUND | {"artifact", "device"},
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
+    "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},
     "pipeline": GROUND
-    | {"artifact", "recipe", "data", "models", "training", "compress", "memory", "export", "device", "metrics"}
-    | {"verify", "report"},
+    | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "export", "device", "verify"}
+    | {"report"},
     "ui": {"pipeline"},
 }
 FOREIGN_FORBIDDEN = {

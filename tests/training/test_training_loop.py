@@ -231,7 +231,7 @@ def test_resuming_cuts_the_log_back_to_the_checkpoint(tmp_path: Path) -> None:
 
 
 def test_measured_peak_is_near_the_forecast(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    from ganlet.memory.predict import predicted_peak_mib
+    from ganlet.memory.forecast import predicted_peak_mib
 
     recipe = make_recipe(teacher__widths=[64, 32], teacher__critic={"widths": [32, 64]}, teacher__train__batch=64)
     plan = teacher_plan(recipe)

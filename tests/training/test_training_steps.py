@@ -194,3 +194,30 @@ def test_label_smoothing_is_one_sided() -> None:
     by_hand = -(target * p_real.log() + (1 - target) * (1 - p_real).log()).mean() + F.softplus(fake).mean()
     torch.testing.assert_close(logs["critic_loss"], by_hand.detach(), rtol=1e-5, atol=1e-6)
     assert 0.8 <= float(target.min()) <= float(target.max()) <= 1.0
+
+
+@pytest.mark.parametrize("kind", ["adversarial", "distillation"])
+def test_accumulating_over_parts_gives_the_gradients_of_the_whole_batch(
+    make_recipe: Callable[..., Recipe], kind: str
+) -> None:
+    """Instance norm sees one picture at a time, so that parts of a batch are the batch."""
+    results = []
+    for parts in (1, 2, 3):
+        train = Train(batch=BATCH, ema=0.0, accumulate=parts)
+        teacher, _ = networks(7, widths=(8, 6))
+        state = state_of(train, teacher if kind == "distillation" else None)
+        if kind == "distillation":
+            logs = distillation_step(state, reals, rng(), distill_section(train=train))
+        else:
+            section = make_recipe(teacher__train__batch=BATCH).teacher
+            assert section is not None
+            logs = adversarial_step(state, reals, rng(), section.model_copy(update={"train": train}))
+        results.append((logs, gradients(state.generator)))
+    whole, whole_gradients = results[0]
+    largest = max(float(g.abs().max()) for g in whole_gradients)
+    for logs, found in results[1:]:
+        assert logs.keys() == whole.keys()
+        for name, value in logs.items():
+            torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-6)
+        for got, expected in zip(found, whole_gradients, strict=True):
+            torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * largest)

@@ -19,7 +19,7 @@ from ganlet.errors import GanletError, Interrupted
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 # Threads that wait for each other by spinning starve each other on a busy machine: beside one other program 200 steps
-# took minutes instead of 14 s. Spinning less, then sleeping, took 58 s there and costs up to a tenth on an idle machine.
+# minutes instead of 14 s. Spinning less before sleeping took 58 s there; on an idle machine it costs up to a tenth.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 EXIT_FAILED, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
@@ -146,7 +146,7 @@ def import_weights(
 
     Example: ganlet import generator.pt --like recipes/basework-teacher.toml --stage teacher --out exported/mine
     """
-    from ganlet.pipeline import require_training_packages
+    from ganlet.preflight import require_training_packages
 
     require_training_packages()
     from ganlet.foreign import import_stage
@@ -251,6 +251,31 @@ def data(
     _finish(
         as_json, {"folder": str(out), "pictures": len(paths)}, f"{len(paths)} pictures in {out} ({pictures.credit})"
     )
+
+
+@app.command()
+def budget(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", metavar="NAME", help="Card or board, such as gtx-1660-ti.")
+    ] = None,
+    vram_gb: Annotated[float | None, typer.Option("--vram-gb", help="Memory of a card without a name.")] = None,
+    fit: Annotated[bool, typer.Option("--fit", help="Also find the largest batch that fits.")] = False,
+    measured: Annotated[bool, typer.Option("--measure", help="Also run two real steps and print the error.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Forecast the memory that training needs, without a graphics card; exit 1 when it does not fit.
+
+    Example: ganlet budget recipes/basework-teacher.toml --gpu gtx-1660-ti --fit
+    """
+    from ganlet.budgeting import budget_recipe, show
+
+    result = budget_recipe(_recipe(recipe, overrides), gpu, vram_gb, fit, measured)
+    show(result)
+    _finish(as_json, result, "")
+    if result["fits"] is False:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()

@@ -9,15 +9,18 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ganlet.artifact import CONFIG, Stage, describe_file, find_stage, load_stage
 from ganlet.data import Batches, PictureSet, load_pictures
 from ganlet.device import OnnxRunner
-from ganlet.device.runtimes import check_onnxruntime_conflict, load_onnxruntime
 from ganlet.errors import GanletError
-from ganlet.files import MB, read_json, write_failed
-from ganlet.recipe import Recipe, Train, Verify, save_recipe
+from ganlet.files import read_json
+from ganlet.preflight import preflight, require_training_packages
+from ganlet.recipe import Recipe, Train, Verify
+
+if TYPE_CHECKING:
+    pass
 
 Update = Callable[[int, int], None]
 """(done, in all)"""
@@ -157,7 +160,7 @@ def verify(place: Workplace, command: str = "") -> dict[str, Any]:
 
 def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str, str]) -> Stage:
     """Train one plan into its folder, or find it complete there."""
-    from ganlet.memory.predict import predicted_peak_mib
+    from ganlet.memory.forecast import predicted_peak_mib
     from ganlet.training.guard import out_of_memory
     from ganlet.training.plan import train_stage
 
@@ -205,9 +208,6 @@ def _move_aside(folder: Path, key: str, observer: Observer) -> None:
     observer.say(f"{folder.name}: the recipe or its input has changed, the old stage is kept as {previous}")
 
 
-# ---------------------------------------------------------------- before any work
-
-
 def open_pictures(recipe: Recipe, observer: Observer) -> PictureSet:
     """The pictures of the recipe, decoded once."""
     data = recipe.data
@@ -226,66 +226,3 @@ def open_pictures(recipe: Recipe, observer: Observer) -> PictureSet:
     if pictures.skipped:
         observer.say(f"data: {len(pictures.skipped)} bad pictures skipped, {len(pictures)} remain")
     return pictures
-
-
-def preflight(recipe: Recipe, run: Path) -> None:
-    """Raise GanletError for what would fail after hours: packages, sources, folder, disk."""
-    require_training_packages()
-    check_onnxruntime_conflict()
-    load_onnxruntime()
-    from ganlet.metrics import feature_net
-    from ganlet.training.loop import pick_device
-
-    if recipe.run.threads is not None:
-        import torch
-
-        torch.set_num_threads(recipe.run.threads)
-    pick_device(recipe.run.device)
-    feature_net(recipe.verify.features)
-    for section in (recipe.transfer, recipe.distill):
-        path = getattr(section, "source_run", None) or getattr(section, "teacher_run", None)
-        if path is not None:
-            find_stage(Path(path))
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        save_recipe(recipe, run / "recipe.toml")
-        free_mb = shutil.disk_usage(run).free / MB
-    except OSError as error:
-        raise write_failed(run, error) from error
-    needed_mb = _disk_mb(recipe)
-    if free_mb < needed_mb:
-        raise GanletError(
-            f"{run} has {free_mb:.0f} MB free and this recipe writes about {needed_mb:.0f} MB; free some space, or "
-            "choose another disk with --out."
-        )
-
-
-def _disk_mb(recipe: Recipe) -> float:
-    """Checkpoint (weights, average, two moments), twice for the atomic rename, and the results, of each stage."""
-    from ganlet.models import build_critic, build_generator
-    from ganlet.training.plan import critic_config, generator_config
-
-    total = 20.0
-    for section, latent in ((recipe.teacher, getattr(recipe.teacher, "latent", 100)), (recipe.distill, 100)):
-        if section is None:
-            continue
-        networks: list[Any] = [build_generator(generator_config(section, latent, recipe.data.channels))]
-        if not isinstance(section.critic, str):
-            networks.append(build_critic(critic_config(section.critic, recipe.data.channels)))
-        total += sum(p.numel() for network in networks for p in network.parameters()) * 4 * (2 * 4 + 2) / MB
-    return total
-
-
-def require_training_packages() -> None:
-    """Raise GanletError naming what is missing of the packages that training, export and verification need."""
-    from importlib.util import find_spec
-
-    missing = [
-        name
-        for name in ("torch", "onnx", "onnxscript", "safetensors", "scipy", "jinja2", "matplotlib")
-        if not find_spec(name)
-    ]
-    if missing:
-        raise GanletError(
-            f'This needs {", ".join(missing)}, not installed here; run `pip install "ganlet[train,cpu]"` first.'
-        )

@@ -65,6 +65,8 @@ class Train(Section):
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.99)
     decay: Fraction = 0.0
     """Last part of training over which both learning rates fall linearly to zero."""
+    accumulate: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Parts into which a batch is cut to save memory; gradients add up over them (batch norms see a part at a time)."""
     n_critic: Annotated[int, Field(ge=1, le=100)] = 1
     """Critic updates per generator update."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.995
@@ -195,18 +197,22 @@ class Recipe(Section):
 
     @property
     def sha256(self) -> str:
-        """Hash of every value, defaults included, but for the name and the device of the run."""
+        """Hash of all that decides the results; the name and the device of the run do not."""
         return self.key("data", "teacher", "transfer", "distill", "export", "verify", "budget")
 
     def key(self, *sections: str, **more: str) -> str:
         """SHA-256 of the named sections, the seed and `more`: what a stage depends on.
 
-        Left out is what changes no result: where the pictures lie (their content counts) and how often to write.
+        Left out is what changes no result: where the pictures lie (their content counts) and how often to write. So
+        are values equal to their defaults, so that a key added to recipes by a new version makes no stage stale.
         """
-        values = self.model_dump(mode="json", by_alias=True)
-        values["data"].pop("path")
+        values = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        values["data"].pop("path", None)
         for section in ("teacher", "transfer", "distill"):
-            for name in ("checkpoint_steps", "progress_steps", "log_steps"):
-                (values[section] or {"train": {}})["train"].pop(name, None)
-        chosen = {name: values[name] for name in sections} | more | {"seed": self.run.seed, "threads": self.run.threads}
+            train = values.get(section, {}).pop("train", {})
+            kept = {k: v for k, v in train.items() if k not in ("checkpoint_steps", "progress_steps", "log_steps")}
+            if kept:
+                values[section]["train"] = kept
+        chosen = {name: values[name] for name in sections if values.get(name)}
+        chosen |= more | {"seed": self.run.seed, "threads": self.run.threads}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()

@@ -1,8 +1,9 @@
 """Out of memory, said in numbers that help."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,7 @@ from ganlet.files import MIB
 if TYPE_CHECKING:
     from ganlet.training.plan import Plan
 
+MEMINFO = Path("/proc/meminfo")
 Forecast = Callable[["Plan"], float]
 
 
@@ -27,7 +29,7 @@ def out_of_memory(plan: "Plan", predicted_mib: float, forecast: Forecast) -> Ite
         there_mib = memory_mib()
         fits = largest_batch(plan, there_mib, forecast)
         remedy = (
-            f"a batch of {fits} should fit: --set {_section(plan)}.train.batch={fits}"
+            f"a batch of {fits} should fit: --set {section_of(plan)}.train.batch={fits}"
             if fits
             else "no batch fits, make the networks narrower"
         )
@@ -42,30 +44,26 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def memory_mib() -> float:
-    """Memory of the first CUDA card, or what the processor has available, in MiB."""
-    if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[1] / MIB
-    import os
-
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / MIB
+def memory_mib(device: str = "auto") -> float:
+    """Memory of the CUDA card that `run.device` means, or what the processor has available, in MiB."""
+    if torch.cuda.is_available() and device.startswith(("auto", "cuda")):
+        return torch.cuda.mem_get_info(None if device == "auto" else device)[1] / MIB
+    if MEMINFO.is_file():
+        kib = dict(re.findall(r"^(\w+): +(\d+) kB$", MEMINFO.read_text(), re.MULTILINE))
+        return int(kib["MemAvailable"]) * 1024 / MIB
+    return float("inf")  # the system does not tell; its own refusal is caught while training
 
 
 def largest_batch(plan: "Plan", there_mib: float, forecast: Forecast) -> int | None:
     """The largest power-of-two fraction of the batch whose forecast leaves a fifth of the memory free."""
     batch = plan.train.batch // 2
     while batch >= 2:
-        if forecast(with_batch(plan, batch)) <= 0.8 * there_mib:
+        if forecast(plan.with_train(batch=batch)) <= 0.8 * there_mib:
             return batch
         batch //= 2
     return None
 
 
-def with_batch(plan: "Plan", batch: int) -> "Plan":
-    """The same plan with another batch."""
-    train = plan.train.model_copy(update={"batch": batch})
-    return replace(plan, section=plan.section.model_copy(update={"train": train}))
-
-
-def _section(plan: "Plan") -> str:
+def section_of(plan: "Plan") -> str:
+    """The name of the recipe's section that a plan comes from."""
     return {"student": "distill"}.get(plan.stage, plan.stage)

@@ -13,6 +13,7 @@ from ganlet.recipe import Train
 from ganlet.training.ema import decay_at, update_average
 from ganlet.training.interrupt import catch_stop
 from ganlet.training.peak import STEPS, PeakMeter
+from ganlet.training.phases import phase
 from ganlet.training.state import State, load_checkpoint, random_at, save_checkpoint
 from ganlet.training.steps import Logs, RealBatch, Section, Step
 from ganlet.training.telemetry import Telemetry, require_finite
@@ -64,8 +65,9 @@ def run_training(job: Job, state: State, progress: Progress | None = None) -> Ou
         with catch_stop() as stop:
             while state.step < job.train.steps:
                 sitting.before_step(state)
-                waiting.append((state.step, _one_step(job, state)))
+                logs = _one_step(job, state)
                 sitting.after_step(state)
+                waiting.append((state.step, logs))
                 last = state.step == job.train.steps
                 if last or stop.requested or state.step % job.train.log_steps == 0 or _due(job, state):
                     _flush(job, waiting, telemetry)
@@ -93,7 +95,8 @@ def _one_step(job: Job, state: State) -> Logs:
     _still_layers(state)
     logs = job.step(state, job.reals, random_at(job.seed, job.stage, state.step), job.section)
     if state.average is not None:
-        update_average(state.average, state.generator, decay_at(state.step, job.train.ema))
+        with phase("average"):
+            update_average(state.average, state.generator, decay_at(state.step, job.train.ema))
     state.step += 1
     return logs
 

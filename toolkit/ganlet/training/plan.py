@@ -1,7 +1,7 @@
 """What a training stage is before any weight exists: configs, losses, frozen layers. Forecasts run on it as well."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +41,16 @@ class Plan:
     @property
     def train(self) -> recipes.Train:
         return self.section.train
+
+    def with_train(self, **changes: Any) -> "Plan":
+        """The same plan with other values in its [train] section, such as another batch."""
+        return replace(self, section=self.section.model_copy(update={"train": self.train.model_copy(update=changes)}))
+
+
+def planned_stage(plan: Plan) -> Stage:
+    """The stage that `plan` will make, by its configs alone: enough to plan what follows, without any file."""
+    networks = {"generator": plan.generator.model_dump(mode="json"), "critic": plan.critic.model_dump(mode="json")}
+    return Stage(Path(plan.stage), {"stage": plan.stage, **networks})
 
 
 def generator_config(network: recipes.Network, latent: int, channels: Literal[1, 3]) -> GeneratorConfig:

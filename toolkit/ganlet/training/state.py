@@ -29,6 +29,8 @@ class State:
     """Of distillation: frozen and in eval mode."""
     scaler: torch.amp.GradScaler
     device: torch.device
+    autocast: bool = False
+    """Whether mixed precision is on."""
     step: int = 0
 
     @property
@@ -72,6 +74,7 @@ def make_state(generator: Generator, critic: Critic, teacher: Generator | None, 
         teacher=teacher,
         scaler=scaler,
         device=place,
+        autocast=train.amp != "off" and place.type == "cuda",
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ganlet.losses import CRITIC_LOSSES, PIXEL_TERMS, feature_l1, generator_loss, gradient_penalty, joint_loss
 from ganlet.recipe import Distill, Teacher, Train, Transfer
 from ganlet.training.augment import augment
+from ganlet.training.phases import phase
 from ganlet.training.state import State
 
 RealBatch = Callable[[int], np.ndarray]
@@ -44,27 +45,41 @@ def draw_latents(state: State, count: int, rng: torch.Generator) -> Tensor:
 
 
 def _mixed(state: State, train: Train) -> torch.autocast:
-    kind = state.device.type
     dtype = torch.float16 if train.amp == "fp16" else torch.bfloat16
-    return torch.autocast(kind, dtype=dtype, enabled=train.amp != "off" and kind == "cuda")
+    return torch.autocast(state.device.type, dtype=dtype, enabled=state.autocast)
 
 
 def critic_step(state: State, real: Tensor, z: Tensor, loss: str, train: Train, rng: torch.Generator) -> Logs:
-    """One update of the critic on real (N, C, H, W) and on pictures of z (N, latent)."""
-    on_real, on_fake = CRITIC_LOSSES[loss]
+    """One update of the critic on real (N, C, H, W) and on pictures of z (N, latent), in `train.accumulate` parts."""
     target = 1 - (1 - train.real_label_low) * torch.rand(len(real), generator=rng).to(state.device)
     state.critic_adam.zero_grad(set_to_none=True)
-    with _mixed(state, train):
+    logs: Logs = {}
+    for share, some_real, some_z, some_target in _parts(train.accumulate, real, z, target):
+        _add(logs, share, _critic_gradients(state, some_real, some_z, some_target, share, loss, train, rng))
+    with phase("critic optimiser"):
+        state.scaler.step(state.critic_adam)
+        state.scaler.update()
+    return logs
+
+
+def _critic_gradients(
+    state: State, real: Tensor, z: Tensor, target: Tensor, share: float, loss: str, train: Train, rng: torch.Generator
+) -> Logs:
+    """Add the gradients of one part of a batch, weighed by its share of the whole."""
+    on_real, on_fake = CRITIC_LOSSES[loss]
+    with phase("critic forward"), _mixed(state, train):
         with torch.no_grad():
             fake = state.generator(z)
         real, fake = augment(real, train.augment, rng), augment(fake, train.augment, rng)
         real_scores = state.critic(real)
         real_part = on_real(real_scores, target)
-    state.scaler.scale(real_part).backward()
-    with _mixed(state, train):
+    with phase("critic backward"):
+        state.scaler.scale(real_part * share).backward()
+    with phase("critic forward"), _mixed(state, train):
         fake_scores = state.critic(fake)
         fake_part = on_fake(fake_scores)
-    state.scaler.scale(fake_part).backward()
+    with phase("critic backward"):
+        state.scaler.scale(fake_part * share).backward()
     logs = {
         "critic_loss": (real_part + fake_part).detach(),
         "score_real": real_scores.detach().mean(),
@@ -73,12 +88,11 @@ def critic_step(state: State, real: Tensor, z: Tensor, loss: str, train: Train, 
     del real_part, fake_part, real_scores, fake_scores
     if loss == "wgan-gp" and train.gradient_penalty:
         epsilon = torch.rand(len(real), generator=rng).to(state.device)
-        penalty = gradient_penalty(state.critic, real, fake, epsilon)
-        (train.gradient_penalty * penalty).backward()
+        with phase("gradient penalty"):
+            penalty = gradient_penalty(state.critic, real, fake, epsilon)
+            (train.gradient_penalty * share * penalty).backward()
         logs["gradient_penalty"] = penalty.detach()
         logs["critic_loss"] = logs["critic_loss"] + train.gradient_penalty * penalty.detach()
-    state.scaler.step(state.critic_adam)
-    state.scaler.update()
     return logs
 
 
@@ -90,23 +104,34 @@ def _critic_updates(state: State, reals: RealBatch, loss: str, train: Train, rng
     return logs
 
 
-def _generator_update(state: State, objective: Tensor) -> None:
+def _generator_update(state: State, train: Train, z: Tensor, objective: Callable[[Tensor], Logs]) -> Logs:
+    """One update of the generator, critic frozen. `objective` gives the logs of a part of z, "generator_loss" last."""
     state.generator_adam.zero_grad(set_to_none=True)
-    state.scaler.scale(objective).backward()
-    state.scaler.step(state.generator_adam)
-    state.scaler.update()
+    logs: Logs = {}
+    with frozen(state.critic):
+        for share, part in _parts(train.accumulate, z):
+            with phase("generator forward"), _mixed(state, train):
+                values = objective(part)
+            with phase("generator backward"):
+                state.scaler.scale(values["generator_loss"] * share).backward()
+            _add(logs, share, {name: value.detach() for name, value in values.items()})
+            del values
+    with phase("generator optimiser"):
+        state.scaler.step(state.generator_adam)
+        state.scaler.update()
+    return logs
 
 
 def adversarial_step(state: State, reals: RealBatch, rng: torch.Generator, section: Teacher | Transfer) -> Logs:
     """n_critic updates of the critic, then one of the generator: teacher training and frozen-layer transfer."""
     loss, train = section.loss, section.train
+
+    def objective(z: Tensor) -> Logs:
+        scores = state.critic(augment(state.generator(z), train.augment, rng))
+        return {"generator_loss": generator_loss(loss, scores)}
+
     logs = _critic_updates(state, reals, loss, train, rng)
-    z = draw_latents(state, train.batch, rng)
-    with frozen(state.critic):
-        with _mixed(state, train):
-            objective = generator_loss(loss, state.critic(augment(state.generator(z), train.augment, rng)))
-        _generator_update(state, objective)
-    return logs | {"generator_loss": objective.detach()}
+    return logs | _generator_update(state, train, draw_latents(state, train.batch, rng), objective)
 
 
 def distillation_step(state: State, reals: RealBatch, rng: torch.Generator, distill: Distill) -> Logs:
@@ -114,30 +139,36 @@ def distillation_step(state: State, reals: RealBatch, rng: torch.Generator, dist
 
     J = alpha L_adv(S(z)) + (1 - alpha) [ d(S(z), T(z)) + features x L1 of critic features ], the same z for both.
     """
-    if state.teacher is None:
+    teacher, train = state.teacher, distill.train
+    if teacher is None:
         raise ValueError("distillation needs state.teacher")
-    train = distill.train
-    logs = _critic_updates(state, reals, distill.loss, train, rng)
-    z = draw_latents(state, train.batch, rng)
-    with frozen(state.critic):
-        with _mixed(state, train):
+
+    def objective(z: Tensor) -> Logs:
+        with torch.no_grad():
+            taught = teacher(z)
+        drawn = state.generator(z)
+        distance = pixel = PIXEL_TERMS[distill.pixel](drawn, taught)
+        if distill.features:
             with torch.no_grad():
-                taught = state.teacher(z)
-            drawn = state.generator(z)
-            distance = pixel = PIXEL_TERMS[distill.pixel](drawn, taught)
-            if distill.features:
-                with torch.no_grad():
-                    wanted = list(state.critic.features(taught))[:-1]
-                *got, scores = state.critic.features(drawn)
-                distance = pixel + distill.features * feature_l1(got, wanted)
-            if train.augment or not distill.features:
-                scores = state.critic(augment(drawn, train.augment, rng))
-            adversarial = generator_loss(distill.loss, scores)
-            objective = joint_loss(distill.alpha, adversarial, distance)
-        _generator_update(state, objective)
-    return logs | {
-        "generator_loss": objective.detach(),
-        "adversarial": adversarial.detach(),
-        "pixel": pixel.detach(),
-        "distance": distance.detach(),
-    }
+                wanted = list(state.critic.features(taught))[:-1]
+            *got, scores = state.critic.features(drawn)
+            distance = pixel + distill.features * feature_l1(got, wanted)
+        if train.augment or not distill.features:
+            scores = state.critic(augment(drawn, train.augment, rng))
+        adversarial = generator_loss(distill.loss, scores)
+        joint = joint_loss(distill.alpha, adversarial, distance)
+        return {"adversarial": adversarial, "pixel": pixel, "distance": distance, "generator_loss": joint}
+
+    logs = _critic_updates(state, reals, distill.loss, train, rng)
+    return logs | _generator_update(state, train, draw_latents(state, train.batch, rng), objective)
+
+
+def _parts(count: int, *tensors: Tensor) -> Iterator[tuple[Any, ...]]:
+    """Cut tensors (N, ...) into `count` parts along N: (share of N, part of each), for gradient accumulation."""
+    for parts in zip(*(tensor.chunk(count) for tensor in tensors), strict=True):
+        yield len(parts[0]) / len(tensors[0]), *parts
+
+
+def _add(logs: Logs, share: float, part: Logs) -> None:
+    for name, value in part.items():
+        logs[name] = share * value + logs[name] if name in logs else share * value

@@ -8,9 +8,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ganlet.files import MIB
-from ganlet.memory.predict import LiveStorages, predicted_peak_mib
+from ganlet.memory.forecast import predicted_peak_mib
+from ganlet.memory.trace import LiveStorages
 from ganlet.recipe import Recipe
-from ganlet.training.guard import is_out_of_memory, largest_batch, with_batch
+from ganlet.training.guard import is_out_of_memory, largest_batch
 from ganlet.training.plan import Plan, teacher_plan
 
 
@@ -45,7 +46,7 @@ def plan_of(make_recipe: Callable[..., Recipe], **changes: Any) -> Plan:
 
 def test_peak_is_linear_in_the_batch(make_recipe: Callable[..., Recipe]) -> None:
     plan = plan_of(make_recipe, teacher__train__batch=64)
-    peaks = [predicted_peak_mib(with_batch(plan, batch)) for batch in (64, 128, 256)]
+    peaks = [predicted_peak_mib(plan.with_train(batch=batch)) for batch in (64, 128, 256)]
     np.testing.assert_allclose(peaks[2] - peaks[1], 2 * (peaks[1] - peaks[0]), rtol=0.02)
 
 
@@ -69,7 +70,7 @@ def test_base_work_needs_less_than_the_published_code(make_recipe: Callable[...,
 
 def test_largest_batch_that_fits_is_the_largest_power(make_recipe: Callable[..., Recipe]) -> None:
     plan = plan_of(make_recipe, teacher__train__batch=64)
-    there = predicted_peak_mib(with_batch(plan, 16)) / 0.8 * 1.001
+    there = predicted_peak_mib(plan.with_train(batch=16)) / 0.8 * 1.001
     assert largest_batch(plan, there, predicted_peak_mib) == 16
     assert largest_batch(plan, 0.01, predicted_peak_mib) is None
 

@@ -1,0 +1,160 @@
+"""Forecast of training memory without a graphics card: the very steps that train run on fake tensors.
+
+What is forecast is the allocator's view of tensors. A CUDA context and the workspaces of convolutions come on top; they
+were not measured here, so they stand apart as intervals and are never added into one number.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode, UnsupportedFakeTensorException
+
+from ganlet.errors import GanletError
+from ganlet.files import MIB
+from ganlet.memory.allocator import replay
+from ganlet.memory.trace import LiveStorages, peak_of, peaks_by_phase
+from ganlet.training.ema import update_average
+from ganlet.training.phases import phase
+from ganlet.training.plan import Plan, build_state
+from ganlet.training.state import State
+
+STEPS = 2  # the second step is the first that finds gradients and optimiser state of the one before
+TIMELINE_POINTS = 400
+
+# Assumptions, not measurements of ours: a CUDA context with PyTorch's kernels takes some hundred MiB depending on the
+# card and the driver, and cuBLAS and cuDNN ask for workspaces by algorithm.
+CONTEXT_MIB = (250.0, 600.0)
+WORKSPACE_MIB = (8.0, 512.0)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Memory of one training stage, in MiB.
+
+    `peak_mib` is the highest sum of live tensors (torch.cuda.max_memory_allocated), `reserved_mib` what PyTorch's
+    caching allocator would have taken from the card for them, `parts` what the peak is made of, `phases` the peak of
+    each part of a step, `timeline` the live memory over the second step. `context_mib` and `workspace_mib` are assumed.
+    """
+
+    stage: str
+    batch: int
+    peak_mib: float
+    peak_phase: str
+    reserved_mib: float
+    parts: dict[str, float]
+    phases: dict[str, float]
+    timeline: tuple[tuple[float, str], ...]
+    context_mib: tuple[float, float] = CONTEXT_MIB
+    workspace_mib: tuple[float, float] = WORKSPACE_MIB
+
+    @property
+    def card_mib(self) -> tuple[float, float]:
+        """What the whole process takes of a card, from the least to the most that is assumed."""
+        low, high = (context + work for context, work in zip(self.context_mib, self.workspace_mib, strict=True))
+        return self.reserved_mib + low, self.reserved_mib + high
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"card_mib": self.card_mib}
+
+
+def forecast(plan: Plan) -> Forecast:
+    """Run two steps of `plan` on fake tensors and replay what they allocate.
+
+    Raises GanletError naming the stage when an operator has no fake implementation.
+    """
+    tracker = LiveStorages()
+    try:
+        first_of_last_step = _run(plan, tracker)
+    except UnsupportedFakeTensorException as error:
+        raise GanletError(
+            f"The memory of {plan.stage} cannot be forecast: {str(error).splitlines()[0]} does not run on fake "
+            "tensors; train without a forecast, or use another loss."
+        ) from error
+    peak = peak_of(tracker)
+    reserved = replay(tracker.changes)
+    return Forecast(
+        stage=plan.stage,
+        batch=plan.train.batch,
+        peak_mib=peak.live_bytes / MIB,
+        peak_phase=peak.phase,
+        reserved_mib=reserved.peak_reserved_bytes / MIB,
+        parts={kind: size / MIB for kind, size in peak.kinds.items()},
+        phases={name: size / MIB for name, size in peaks_by_phase(tracker).items()},
+        timeline=tuple(_timeline(tracker, first_of_last_step)),
+    )
+
+
+def predicted_peak_mib(plan: Plan) -> float:
+    """Only the peak of live tensors, in MiB."""
+    return forecast(plan).peak_mib
+
+
+def _run(plan: Plan, tracker: LiveStorages) -> int:
+    """Two steps under `tracker`. Returns the number of changes before the second one."""
+    train, size = plan.train, plan.generator.size_px
+    pictures = np.zeros((train.batch, plan.generator.channels, size, size), np.float32)
+    before_last = 0
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        state = build_state(plan, lambda generator, critic, teacher: None, "cpu")
+        state.autocast = train.amp != "off"
+        _name_tensors(state, tracker)
+        with tracker, _named_gradients(state, tracker):
+            for _ in range(STEPS):
+                before_last = len(tracker.changes)
+                plan.step(state, lambda position: pictures, torch.Generator().manual_seed(0), plan.section)
+                if state.average is not None:
+                    with phase("average"):
+                        update_average(state.average, state.generator, 0.5)
+                state.step += 1
+                _name_tensors(state, tracker)
+    return before_last
+
+
+def _name_tensors(state: State, tracker: LiveStorages) -> None:
+    """Tell the tracker what the tensors between two steps are for."""
+    named = [*state.networks().items(), *([("teacher", state.teacher)] if state.teacher is not None else [])]
+    for name, network in named:
+        for parameter in network.parameters():
+            tracker.watch(parameter, name if name in ("teacher", "average") else "parameters")
+        for buffer in network.buffers():
+            tracker.watch(buffer, "buffers")
+    for optimiser in state.optimisers().values():
+        for moments in optimiser.state.values():
+            for value in moments.values():
+                if isinstance(value, Tensor):
+                    tracker.watch(value, "optimiser state")
+
+
+@contextmanager
+def _named_gradients(state: State, tracker: LiveStorages) -> Iterator[None]:
+    """Name each gradient as soon as it has been added up."""
+
+    def name(parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            tracker.watch(parameter.grad, "gradients")
+
+    trained = [p for network in (state.generator, state.critic) for p in network.parameters() if p.requires_grad]
+    hooks = [parameter.register_post_accumulate_grad_hook(name) for parameter in trained]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _timeline(tracker: LiveStorages, start: int) -> Iterator[tuple[float, str]]:
+    """(live MiB, phase) after the changes of the last step, thinned, each point the highest of its stretch."""
+    live = sum(change.size_bytes for change in tracker.changes[:start])
+    points: list[tuple[int, str]] = []
+    for change in tracker.changes[start:]:
+        live += change.size_bytes
+        points.append((live, change.phase))
+    stretch = max(1, len(points) // TIMELINE_POINTS)
+    for first in range(0, len(points), stretch):
+        highest, name = max(points[first : first + stretch])
+        yield highest / MIB, name
