@@ -62,8 +62,8 @@ def show(result: dict[str, Any]) -> None:
 
     console = Console()
     device = result.get("device") or {}
-    name, limit_mib = str(device.get("name", "")), device.get("usable_mib")
-    console.print(forecast_table(result["stages"], limit_mib, name))
+    name, limit_mib = str(device.get("name", "")), float(device.get("usable_mib", 0))
+    console.print(forecast_table(result["stages"], limit_mib or None, name))
     console.print(forecast_bars(result["stages"]))
     for stage in result["stages"]:
         console.print(phases_table(stage))

@@ -69,7 +69,7 @@ def forecast(plan: Plan) -> Forecast:
     """
     tracker = LiveStorages()
     try:
-        first_of_last_step = _run(plan, tracker)
+        last_step = _run(plan, tracker)
     except UnsupportedFakeTensorException as error:
         raise GanletError(
             f"The memory of {plan.stage} cannot be forecast: {str(error).splitlines()[0]} does not run on fake "
@@ -85,7 +85,7 @@ def forecast(plan: Plan) -> Forecast:
         reserved_mib=reserved.peak_reserved_bytes / MIB,
         parts={kind: size / MIB for kind, size in peak.kinds.items()},
         phases={name: size / MIB for name, size in peaks_by_phase(tracker).items()},
-        timeline=tuple(_timeline(tracker, first_of_last_step)),
+        timeline=tuple(_timeline(tracker, last_step)),
     )
 
 
@@ -94,11 +94,11 @@ def predicted_peak_mib(plan: Plan) -> float:
     return forecast(plan).peak_mib
 
 
-def _run(plan: Plan, tracker: LiveStorages) -> int:
-    """Two steps under `tracker`. Returns the number of changes before the second one."""
+def _run(plan: Plan, tracker: LiveStorages) -> slice:
+    """Two steps under `tracker`. Returns where in its log the second one lies."""
     train, size = plan.train, plan.generator.size_px
     pictures = np.zeros((train.batch, plan.generator.channels, size, size), np.float32)
-    before_last = 0
+    before_last = after_last = 0
     with FakeTensorMode(allow_non_fake_inputs=True):
         state = build_state(plan, lambda generator, critic, teacher: None, "cpu")
         state.autocast = train.amp != "off"
@@ -110,9 +110,10 @@ def _run(plan: Plan, tracker: LiveStorages) -> int:
                 if state.average is not None:
                     with phase("average"):
                         update_average(state.average, state.generator, 0.5)
+                after_last = len(tracker.changes)
                 state.step += 1
                 _name_tensors(state, tracker)
-    return before_last
+    return slice(before_last, after_last)
 
 
 def _name_tensors(state: State, tracker: LiveStorages) -> None:
@@ -147,11 +148,11 @@ def _named_gradients(state: State, tracker: LiveStorages) -> Iterator[None]:
             hook.remove()
 
 
-def _timeline(tracker: LiveStorages, start: int) -> Iterator[tuple[float, str]]:
-    """(live MiB, phase) after the changes of the last step, thinned, each point the highest of its stretch."""
-    live = sum(change.size_bytes for change in tracker.changes[:start])
+def _timeline(tracker: LiveStorages, step: slice) -> Iterator[tuple[float, str]]:
+    """(live MiB, phase) after the changes of one step, thinned, each point the highest of its stretch."""
+    live = sum(change.size_bytes for change in tracker.changes[: step.start])
     points: list[tuple[int, str]] = []
-    for change in tracker.changes[start:]:
+    for change in tracker.changes[step]:
         live += change.size_bytes
         points.append((live, change.phase))
     stretch = max(1, len(points) // TIMELINE_POINTS)

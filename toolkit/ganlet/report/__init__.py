@@ -4,9 +4,24 @@ from pathlib import Path
 
 from ganlet.errors import GanletError
 from ganlet.report.document import read_report
+from ganlet.report.memory import forecast_bars, forecast_table, options_table, phases_table
+from ganlet.report.memory_pictures import forecast_png, forecast_svg, timeline_png, timeline_svg
 from ganlet.report.tables import checks_table, summary_table
 
-__all__ = ["checks_table", "read_report", "summary_table", "write_report"]
+__all__ = [
+    "checks_table",
+    "forecast_bars",
+    "forecast_png",
+    "forecast_svg",
+    "forecast_table",
+    "options_table",
+    "phases_table",
+    "read_report",
+    "summary_table",
+    "timeline_png",
+    "timeline_svg",
+    "write_report",
+]
 
 
 def write_report(run: Path) -> Path:

@@ -1,6 +1,7 @@
 """RUN/report.html: one page that needs nothing but itself, to be read, printed or sent by mail."""
 
 import base64
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ SAMPLES = (
     ("generator.onnx", "Exported file", "Pictures that generator.onnx draws from the same latents."),
     ("data", "Data", "Pictures of the training data, for comparison."),
 )
+STRIP_QUALITY = 85  # of WebP, of 100
 LEAST_WIDTH = 2.0  # of a bar in percent: a tiny measurement still shows
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG inside the page. The browser enlarges it pixel by pixel; its bytes are those of the file."""
+    """A picture inside the page, which the browser enlarges pixel by pixel."""
 
     title: str
     alt: str
@@ -173,7 +175,8 @@ def _provenance(report: Json) -> Json:
 def _log(run: Path, name: str, stage: Json) -> StageLog:
     folder = _stage_folder(run, name, words(stage, "run"))
     alt = f"Six fixed latents of the {name}, a row for each moment of training, from first to last."
-    return StageLog(name, _picture(folder / "progress" / "strip.png", name, alt), tuple(loss_plots(folder)))
+    strip = _picture(folder / "progress" / "strip.png", name, alt, compressed=True)
+    return StageLog(name, strip, tuple(loss_plots(folder)))
 
 
 def _stage_folder(run: Path, name: str, elsewhere: str) -> Path:
@@ -182,16 +185,25 @@ def _stage_folder(run: Path, name: str, elsewhere: str) -> Path:
     return next((place for place in places if place.is_dir()), run / name)
 
 
-def _picture(path: Path, title: str, alt: str) -> Picture | None:
-    """The PNG at `path`, or None when there is none or it is damaged."""
+def _picture(path: Path, title: str, alt: str, compressed: bool = False) -> Picture | None:
+    """The PNG at `path`, or None when there is none or it is damaged.
+
+    Samples go in byte for byte; a strip, which only shows the way, may be `compressed` to a tenth of its size.
+    """
+    kind = "webp" if compressed else "png"
     try:
         content = path.read_bytes()
         with Image.open(path, formats=["PNG"]) as opened:
             width_px, height_px = opened.size
             opened.verify()
+        if compressed:
+            with Image.open(path, formats=["PNG"]) as opened:
+                stream = io.BytesIO()
+                opened.save(stream, "WEBP", quality=STRIP_QUALITY)
+            content = stream.getvalue()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's names for a damaged file
         return None
-    uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    uri = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     return Picture(title, alt, uri, width_px, height_px)
 
 
