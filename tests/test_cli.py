@@ -290,6 +290,37 @@ def test_sample_refuses_a_label_of_an_unconditional_generator(
     refused(ganlet("sample", run_copy, "--out", tmp_path / "x", "--label", 3), "label 3", "not conditional")
 
 
+def test_budget_judges_a_card(ganlet: Callable[..., Answer], recipe_path: Path) -> None:
+    code, text, _ = ganlet("budget", recipe_path, "--gpu", "GTX 1660 Ti", "--json")
+    answer = json.loads(text.splitlines()[-1])
+    assert code == 0 and answer["fits"] is True and [s["stage"] for s in answer["stages"]] == ["teacher", "student"]
+    assert "assumed, not measured" in text.lower() and "NVIDIA GeForce GTX 1660 Ti" in text
+    words = ["--set", "teacher.train.batch=4096", "--set", "teacher.widths=[512,256]"]
+    assert ganlet("budget", recipe_path, "--vram-gb", 1, *words)[0] == 1
+    refused(ganlet("budget", recipe_path, "--gpu", "gtx-1660-tie"), "gtx-1660-ti", "--vram-gb")
+    refused(ganlet("budget", recipe_path, "--gpu", "gtx-1660-ti", "--vram-gb", 6), "both")
+    refused(ganlet("budget", recipe_path, "--fit"), "--fit needs a card")
+
+
+@pytest.mark.slow
+def test_budget_measures_and_fits(ganlet: Callable[..., Answer], recipe_path: Path) -> None:
+    code, text, _ = ganlet("budget", recipe_path, "--vram-gb", 2, "--measure", "--fit", "--json")
+    teacher = json.loads(text.splitlines()[-1])["stages"][0]
+    assert code == 0 and abs(teacher["measured"]["error_percent"]) < 25
+    (best,) = [option for option in teacher["options"] if option["recommended"]]
+    assert best["batch"] >= 8 and best["words"] == [f"--set teacher.train.batch={best['batch']}"]
+
+
+def test_run_refuses_what_does_not_fit_before_any_work(
+    ganlet: Callable[..., Answer], recipe_path: Path, tmp_path: Path
+) -> None:
+    words = ["--out", tmp_path / "out", "--set", "budget.training_memory_mib=0.5", "--set", "teacher.train.batch=64"]
+    refused(ganlet("run", recipe_path, *words), "teacher at batch 64 needs about", "--set teacher.train.batch=")
+    words[3] = "budget.training_memory_mib=0.01"
+    refused(ganlet("run", recipe_path, *words), "below the weights, gradients and optimiser state of teacher")
+    assert not (tmp_path / "out").exists()
+
+
 def test_data_and_report_and_doctor(ganlet: Callable[..., Answer], run_copy: Path, tmp_path: Path) -> None:
     code, text, _ = ganlet("data", "digits", "--out", tmp_path / "digits", "-n", 12, "--size", 16, "--json")
     assert code == 0 and json.loads(text.splitlines()[-1])["pictures"] == 12

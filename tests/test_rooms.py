@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "doctor": GROUND | {"artifact", "device"},
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
     "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},
+    "budgeting": GROUND | {"recipe", "preflight", "memory", "report", "training"},
     "pipeline": GROUND
     | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "export", "device", "verify"}
     | {"report"},
