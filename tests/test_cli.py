@@ -55,7 +55,7 @@ def run_copy(finished_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
-def refused(answer: Answer, *words: str) -> None:
+def expect_refused(answer: Answer, *words: str) -> None:
     """One sentence on stderr that holds `words`, exit code 2, nothing on stdout."""
     code, out, err = answer
     assert code == 2, answer
@@ -140,13 +140,13 @@ def test_transfer_from_another_run(
     assert code == 0 and json.loads(text.splitlines()[-1])["stage"] == "transfer"
     code, text, _ = ganlet("run", recipe, "--out", tmp_path / "out", "--json")
     assert code == 0 and list(json.loads(text.splitlines()[-1])["stages"]) == ["transfer"]
-    refused(ganlet("train", recipe), "has no [teacher] section")
+    expect_refused(ganlet("train", recipe), "has no [teacher] section")
 
 
 def test_faults_of_a_recipe_are_listed_at_once(ganlet: Callable[..., Answer], tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text('[run]\nname = "a"\nsed = 1\n[data]\nsource = "kitens"\nsize = "big"\n[distil]\n')
-    refused(
+    expect_refused(
         ganlet("run", path),
         "5 faults",
         "distil: unknown section; did you mean distill?",
@@ -174,7 +174,7 @@ def test_what_is_not_there(
     ganlet: Callable[..., Answer], words: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    refused(ganlet(*words), expected)
+    expect_refused(ganlet(*words), expected)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -191,7 +191,7 @@ def test_bad_pictures_stop_before_training(
     recipe = tmp_path / "folder.toml"
     recipe.write_text(tomli_w.dumps(tiny_tables))
     out = tmp_path / "out"
-    refused(ganlet("run", recipe, "--out", out), "cut.png", "empty.jpg", "skip_bad")
+    expect_refused(ganlet("run", recipe, "--out", out), "cut.png", "empty.jpg", "skip_bad")
     assert not (out / "teacher").exists()
 
 
@@ -199,12 +199,12 @@ def test_a_full_disk_is_found_before_training(
     ganlet: Callable[..., Answer], recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))  # type: ignore[attr-defined]
-    refused(ganlet("run", recipe_path, "--out", tmp_path / "out"), "1 MB free", "--out")
+    expect_refused(ganlet("run", recipe_path, "--out", tmp_path / "out"), "1 MB free", "--out")
 
 
 def test_an_output_that_is_a_file(ganlet: Callable[..., Answer], recipe_path: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
-    refused(ganlet("run", recipe_path, "--out", tmp_path / "taken"), "Cannot write", "taken")
+    expect_refused(ganlet("run", recipe_path, "--out", tmp_path / "taken"), "Cannot write", "taken")
 
 
 def test_a_missing_source_run_is_found_before_the_pictures(
@@ -214,7 +214,7 @@ def test_a_missing_source_run_is_found_before_the_pictures(
     tiny_tables["distill"]["from"] = str(tmp_path / "gone")
     recipe = tmp_path / "r.toml"
     recipe.write_text(tomli_w.dumps(tiny_tables))
-    refused(ganlet("run", recipe, "--out", tmp_path / "out"), "gone holds no trained stage")
+    expect_refused(ganlet("run", recipe, "--out", tmp_path / "out"), "gone holds no trained stage")
 
 
 def test_both_onnxruntimes_are_refused_before_work(
@@ -224,7 +224,7 @@ def test_both_onnxruntimes_are_refused_before_work(
 
     both = {"onnxruntime": "1.30", "onnxruntime-gpu": "1.30"}
     monkeypatch.setattr(runtimes, "installed_onnxruntimes", lambda: both)
-    refused(ganlet("run", recipe_path, "--out", tmp_path / "out"), "onnxruntime-gpu", "pip")
+    expect_refused(ganlet("run", recipe_path, "--out", tmp_path / "out"), "onnxruntime-gpu", "pip")
     assert ganlet("doctor")[0] == 2
 
 
@@ -240,7 +240,7 @@ def test_out_of_memory_says_what_fits(
 
     monkeypatch.setattr(plan, "run_training", allocate)
     words = ["train", recipe_path, "--out", tmp_path / "out", "--set", "teacher.train.batch=64"]
-    refused(ganlet(*words), "batch 64 asks for about", "MiB", "--set teacher.train.batch=32")
+    expect_refused(ganlet(*words), "batch 64 asks for about", "MiB", "--set teacher.train.batch=32")
 
 
 # ---------------------------------------------------------------- verdicts, samples, exports
@@ -253,7 +253,7 @@ def test_verify_exit_codes(ganlet: Callable[..., Answer], run_copy: Path) -> Non
     code, text, _ = ganlet("verify", run_copy)
     assert code == 1 and "✗ failed" in text
     (run_copy / "generator.onnx").write_bytes(b"not an onnx file")
-    refused(ganlet("verify", run_copy), "generator.onnx")
+    expect_refused(ganlet("verify", run_copy), "generator.onnx")
 
 
 def test_sample_is_the_same_whatever_the_artefact_is_called(
@@ -277,8 +277,8 @@ def test_sample_is_the_same_whatever_the_artefact_is_called(
 def test_a_damaged_export_is_not_sampled(ganlet: Callable[..., Answer], run_copy: Path, tmp_path: Path) -> None:
     path = run_copy / "generator.onnx"
     path.write_bytes(path.read_bytes()[:-50])
-    refused(ganlet("sample", path, "--out", tmp_path / "x"), "generator.onnx", "manifest.json")
-    refused(ganlet("sample", run_copy, "--out", tmp_path / "x", "-n", 0))
+    expect_refused(ganlet("sample", path, "--out", tmp_path / "x"), "generator.onnx", "manifest.json")
+    expect_refused(ganlet("sample", run_copy, "--out", tmp_path / "x", "-n", 0))
     assert not (tmp_path / "x").exists()
     assert ganlet("export", run_copy)[0] == 0  # made again, since it is not what the manifest lists
     assert ganlet("sample", path, "--out", tmp_path / "x", "-n", 1)[0] == 0
@@ -287,7 +287,7 @@ def test_a_damaged_export_is_not_sampled(ganlet: Callable[..., Answer], run_copy
 def test_sample_refuses_a_label_of_an_unconditional_generator(
     ganlet: Callable[..., Answer], run_copy: Path, tmp_path: Path
 ) -> None:
-    refused(ganlet("sample", run_copy, "--out", tmp_path / "x", "--label", 3), "label 3", "not conditional")
+    expect_refused(ganlet("sample", run_copy, "--out", tmp_path / "x", "--label", 3), "label 3", "not conditional")
 
 
 def test_budget_judges_a_card(ganlet: Callable[..., Answer], recipe_path: Path) -> None:
@@ -297,9 +297,9 @@ def test_budget_judges_a_card(ganlet: Callable[..., Answer], recipe_path: Path) 
     assert "assumed, not measured" in text.lower() and "NVIDIA GeForce GTX 1660 Ti" in text
     words = ["--set", "teacher.train.batch=4096", "--set", "teacher.widths=[512,256]"]
     assert ganlet("budget", recipe_path, "--vram-gb", 1, *words)[0] == 1
-    refused(ganlet("budget", recipe_path, "--gpu", "gtx-1660-tie"), "gtx-1660-ti", "--vram-gb")
-    refused(ganlet("budget", recipe_path, "--gpu", "gtx-1660-ti", "--vram-gb", 6), "both")
-    refused(ganlet("budget", recipe_path, "--fit"), "--fit needs a card")
+    expect_refused(ganlet("budget", recipe_path, "--gpu", "gtx-1660-tie"), "gtx-1660-ti", "--vram-gb")
+    expect_refused(ganlet("budget", recipe_path, "--gpu", "gtx-1660-ti", "--vram-gb", 6), "both")
+    expect_refused(ganlet("budget", recipe_path, "--fit"), "--fit needs a card")
 
 
 @pytest.mark.slow
@@ -315,9 +315,9 @@ def test_run_refuses_what_does_not_fit_before_any_work(
     ganlet: Callable[..., Answer], recipe_path: Path, tmp_path: Path
 ) -> None:
     words = ["--out", tmp_path / "out", "--set", "budget.training_memory_mib=0.5", "--set", "teacher.train.batch=64"]
-    refused(ganlet("run", recipe_path, *words), "teacher at batch 64 needs about", "--set teacher.train.batch=")
+    expect_refused(ganlet("run", recipe_path, *words), "teacher at batch 64 needs about", "--set teacher.train.batch=")
     words[3] = "budget.training_memory_mib=0.01"
-    refused(ganlet("run", recipe_path, *words), "below the weights, gradients and optimiser state of teacher")
+    expect_refused(ganlet("run", recipe_path, *words), "below the weights, gradients and optimiser state of teacher")
     assert not (tmp_path / "out").exists()
 
 
@@ -325,7 +325,7 @@ def test_data_and_report_and_doctor(ganlet: Callable[..., Answer], run_copy: Pat
     code, text, _ = ganlet("data", "digits", "--out", tmp_path / "digits", "-n", 12, "--size", 16, "--json")
     assert code == 0 and json.loads(text.splitlines()[-1])["pictures"] == 12
     assert len(list((tmp_path / "digits").rglob("*.png"))) == 12
-    refused(ganlet("data", "digits", "--out", tmp_path / "digits", "-n", 12), "digits")
+    expect_refused(ganlet("data", "digits", "--out", tmp_path / "digits", "-n", 12), "digits")
     code, text, _ = ganlet("report", run_copy, "--json")
     assert code == 0 and json.loads(text.splitlines()[-1])["verdict"] == "passed"
     assert "<html" in (run_copy / "report.html").read_text()
@@ -348,7 +348,7 @@ def test_import_then_export_distil_and_sample(
     out = tmp_path / "imported"
     words = ["--like", recipe_path, "--stage", "teacher", "--out", out, "--critic", tmp_path / "critic.pt"]
     assert ganlet("import", tmp_path / "generator.pt", *words)[0] == 0
-    refused(ganlet("import", tmp_path / "generator.pt", *words), "already holds a stage")
+    expect_refused(ganlet("import", tmp_path / "generator.pt", *words), "already holds a stage")
     assert ganlet("export", out)[0] == 0
     assert ganlet("sample", out, "--out", tmp_path / "theirs", "-n", 3)[0] == 0
     assert ganlet("sample", finished_run / "teacher", "--out", tmp_path / "ours", "-n", 3)[0] == 0

@@ -1,8 +1,11 @@
 """The loop: same seed, same bytes, also across interruptions; what is frozen stays; a broken loss stops it."""
 
+import contextlib
 import json
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +18,7 @@ import torch
 from ganlet.artifact import Stage, load_stage
 from ganlet.errors import GanletError, Interrupted
 from ganlet.recipe import Recipe
+from ganlet.training import interrupt
 from ganlet.training.loop import Job, run_training
 from ganlet.training.plan import Plan, build_state, random_weights, teacher_plan, train_stage
 from ganlet.training.state import load_checkpoint, random_at, save_checkpoint, seed_of
@@ -67,6 +71,48 @@ def test_interrupted_and_resumed_is_bit_equal(make_recipe: Callable[..., Recipe]
     assert resumed.config["files"] == whole.config["files"]
     steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)) and steps[-1] == 30
+
+
+def test_a_signal_in_the_last_step_is_not_lost(tiny: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="at step 30 of 30"):
+        train(tiny, tmp_path / "cut", step=interrupt_at(teacher_plan(tiny), 29).step)
+    assert not (tmp_path / "cut" / "config.json").exists()
+    assert train(tiny, tmp_path / "cut").weights_sha256 == train(tiny, tmp_path / "whole").weights_sha256
+
+
+def test_a_signal_that_a_library_swallowed_stops_training_at_its_first_step(tiny: Recipe, tmp_path: Path) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        interrupt.install()
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Interrupted, match="at step 1 of 30"):
+            train(tiny, tmp_path)
+        interrupt.install()  # the next command starts afresh
+        assert train(tiny, tmp_path).training["steps"] == 30
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_signal_waits_until_an_import_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_module.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nfor _ in range(1000): pass\nwhole = True\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        interrupt.install()
+        with pytest.raises(KeyboardInterrupt):
+            import slow_module  # type: ignore[import-not-found]
+
+            assert slow_module.whole
+            time.sleep(5)
+    finally:
+        interrupt.install()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert sys.modules["slow_module"].whole
 
 
 def test_a_checkpoint_of_another_job_is_not_continued(tiny: Recipe, tmp_path: Path) -> None:

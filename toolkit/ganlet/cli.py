@@ -3,17 +3,16 @@
 import json
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, cast
 
 import typer
 
 from ganlet import __version__
 from ganlet.errors import GanletError, Interrupted
+from ganlet.training.interrupt import install
 
 # torch's profiler, which measures memory, writes notes to the terminal unless told otherwise before torch is imported.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -324,13 +323,9 @@ def _main(
     """Train a GAN, make its generator small, and prove that it is still good."""
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Entry point: run a command; a fault becomes one sentence on stderr and exit code 2, a stop exit code 130."""
-    signal.signal(signal.SIGTERM, _terminate)
+    install()
     debug = "--debug" in sys.argv[1:]
     try:
         app(standalone_mode=True, prog_name="ganlet")

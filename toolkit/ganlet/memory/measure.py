@@ -28,7 +28,10 @@ def measure(plan: Plan, device: str) -> Measurement:
     pictures = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     state = build_state(plan, random_weights(0, plan.stage), device)
     meter = PeakMeter(state)
-    for step in range(STEPS):
-        plan.step(state, lambda position: pictures, random_at(0, plan.stage, step), plan.section)
-        state.step += 1
-    return Measurement(meter.stop(), device)
+    try:
+        for step in range(STEPS):
+            plan.step(state, lambda position: pictures, random_at(0, plan.stage, step), plan.section)
+            state.step += 1
+    finally:  # a profiler that still runs crashes the interpreter at its exit
+        peak_mib = meter.stop()
+    return Measurement(peak_mib, device)

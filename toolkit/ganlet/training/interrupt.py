@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: finish the step, write a checkpoint, then stop."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -7,16 +8,50 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+AGAIN_SECONDS = 0.1
+
+_asked = threading.Event()
+
 
 @dataclass
 class Stop:
     requested: bool = False
 
 
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """The handler outside of training: raises KeyboardInterrupt, and remembers that it did.
+
+    A library that is called back may swallow the exception; training then stops at its first step. While modules are
+    being imported the exception waits: half an extension module can crash the interpreter.
+    """
+    _asked.set()
+    if _is_importing(frame):
+        again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+        return
+    raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def install() -> None:
+    """Take Ctrl-C and SIGTERM for this process."""
+    _asked.clear()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+
+
 @contextmanager
 def catch_stop() -> Iterator[Stop]:
     """Within: the first signal only sets `requested`, a second one interrupts at once. Inert off the main thread."""
-    stop = Stop()
+    stop = Stop(requested=_asked.is_set())
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

@@ -11,7 +11,7 @@ from ganlet.errors import GanletError, Interrupted
 from ganlet.files import read_json, write_json
 from ganlet.recipe import Train
 from ganlet.training.ema import decay_at, update_average
-from ganlet.training.interrupt import catch_stop
+from ganlet.training.interrupt import Stop, catch_stop
 from ganlet.training.peak import STEPS, PeakMeter
 from ganlet.training.phases import phase
 from ganlet.training.state import State, load_checkpoint, random_at, save_checkpoint
@@ -54,6 +54,11 @@ def run_training(job: Job, state: State, progress: Progress | None = None) -> Ou
 
     Raises Interrupted after a checkpoint on Ctrl-C or SIGTERM, GanletError for a loss that is not finite.
     """
+    with catch_stop() as stop:
+        return _train(job, state, progress, stop)
+
+
+def _train(job: Job, state: State, progress: Progress | None, stop: Stop) -> Outcome:
     checkpoint = job.folder / "checkpoint" / "state.safetensors"
     load_checkpoint(state, checkpoint, job.key)
     sitting = Sitting.open(job, state.step)
@@ -62,29 +67,29 @@ def run_training(job: Job, state: State, progress: Progress | None = None) -> Ou
         telemetry.picture(0, state.result)
     waiting: list[tuple[int, Logs]] = []
     try:
-        with catch_stop() as stop:
-            while state.step < job.train.steps:
-                sitting.before_step(state)
-                logs = _one_step(job, state)
-                sitting.after_step(state)
-                waiting.append((state.step, logs))
-                last = state.step == job.train.steps
-                if last or stop.requested or state.step % job.train.log_steps == 0 or _due(job, state):
-                    _flush(job, waiting, telemetry)
-                if last or state.step % job.train.progress_steps == 0:
-                    telemetry.picture(state.step, state.result)
-                if last or stop.requested or _due(job, state):
-                    _require_finite_weights(job, state)
-                    save_checkpoint(state, checkpoint, job.key)
-                    sitting.save(state.step)
-                if progress is not None:
-                    progress(state.step, job.train.steps, job.train.batch * job.train.n_critic)
-                if stop.requested and not last:
-                    raise Interrupted(
-                        f"Stopped {job.stage} at step {state.step} of {job.train.steps}; its checkpoint is in "
-                        f"{checkpoint.parent}, run the same command again to continue."
-                    )
+        while state.step < job.train.steps:
+            sitting.before_step(state)
+            logs = _one_step(job, state)
+            sitting.after_step(state)
+            waiting.append((state.step, logs))
+            last = state.step == job.train.steps
+            if last or stop.requested or state.step % job.train.log_steps == 0 or _due(job, state):
+                _flush(job, waiting, telemetry)
+            if last or state.step % job.train.progress_steps == 0:
+                telemetry.picture(state.step, state.result)
+            if last or stop.requested or _due(job, state):
+                _require_finite_weights(job, state)
+                save_checkpoint(state, checkpoint, job.key)
+                sitting.save(state.step)
+            if progress is not None:
+                progress(state.step, job.train.steps, job.train.batch * job.train.n_critic)
+            if stop.requested:
+                raise Interrupted(
+                    f"Stopped {job.stage} at step {state.step} of {job.train.steps}; its checkpoint is in "
+                    f"{checkpoint.parent}, run the same command again to continue."
+                )
     finally:
+        sitting.close()
         telemetry.close()
     return Outcome(state.step, state.step * job.train.batch * job.train.n_critic, sitting.seconds, sitting.peak_mib)
 
@@ -167,6 +172,12 @@ class Sitting:
         """End it after two steps, or with the last."""
         if self.meter is not None and state.step in (self.first_step + STEPS, self.job.train.steps):
             self.peak_mib = max(self.peak_mib, self.meter.stop())
+            self.meter = None
+
+    def close(self) -> None:
+        """End a measurement that was cut short: a profiler that still runs crashes the interpreter at its exit."""
+        if self.meter is not None:
+            self.meter.stop()
             self.meter = None
 
     def save(self, step: int) -> None:
