@@ -195,6 +195,31 @@ def test_bad_pictures_stop_before_training(
     assert not (out / "teacher").exists()
 
 
+def test_a_single_picture_is_refused_before_training(
+    ganlet: Callable[..., Answer], tiny_tables: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "one").mkdir()
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "one" / "only.png")
+    tiny_tables["data"] = {"source": "folder", "path": str(tmp_path / "one"), "size": 16, "channels": 1}
+    (tmp_path / "one.toml").write_text(tomli_w.dumps(tiny_tables))
+    expect_refused(
+        ganlet("run", tmp_path / "one.toml", "--out", tmp_path / "out"), "gave 1 picture, expected 2 or more"
+    )
+    assert not (tmp_path / "out" / "teacher").exists()
+
+
+def test_foreign_json_beside_a_run_is_a_sentence(ganlet: Callable[..., Answer], run_copy: Path) -> None:
+    (run_copy / "manifest.json").write_text("[]")
+    expect_refused(ganlet("export", run_copy), "manifest.json is not a manifest")
+    (run_copy / "report.json").unlink()
+    expect_refused(ganlet("verify", run_copy), "manifest.json is not a manifest")
+    (run_copy / "report.json").write_text('{"schema": 1}')
+    code, text, _ = ganlet("report", run_copy, "--json")
+    assert code == 0 and json.loads(text.splitlines()[-1])["verdict"] is None
+    page = (run_copy / "report.html").read_text()
+    assert "Not verified" in page and "✓" not in page
+
+
 def test_a_full_disk_is_found_before_training(
     ganlet: Callable[..., Answer], recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

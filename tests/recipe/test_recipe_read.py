@@ -237,3 +237,11 @@ def test_the_hash_of_all_values_ignores_only_name_device_path_and_logging(tables
     assert parse_recipe(tables).sha256 == base
     tables["verify"] = {"samples": 60}
     assert parse_recipe(tables).sha256 != base
+
+
+def test_recipe_and_models_agree_on_the_first_size() -> None:
+    """Neither room may import the other, so the number stands in both."""
+    from ganlet.models import config
+    from ganlet.recipe import sections
+
+    assert sections.FIRST_SIZE_PX == config.FIRST_SIZE_PX

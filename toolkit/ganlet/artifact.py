@@ -188,12 +188,23 @@ def describe_file(path: Path) -> dict[str, Any]:
 def add_to_manifest(run: Path, name: str, **about: Any) -> None:
     """List RUN/NAME in RUN/manifest.json with its bytes, its hash and `about`."""
     path = run / "manifest.json"
-    manifest: dict[str, Any] = read_json(path) if path.is_file() else {"schema": SCHEMA, "files": {}}
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise GanletError(f"{path} is not a manifest of schema {SCHEMA}; delete it and run the stage again.")
+    manifest = _manifest(path)
     manifest["files"][name] = describe_file(run / name) | about
     manifest["files"] = dict(sorted(manifest["files"].items()))
     write_json(path, manifest)
+
+
+def manifest_entry(run: Path, name: str) -> dict[str, Any]:
+    """What RUN/manifest.json says of one file, empty where nothing. Raises GanletError for a foreign manifest."""
+    entry = _manifest(run / "manifest.json")["files"].get(name, {})
+    return entry if isinstance(entry, dict) else {}
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    manifest = read_json(path) if path.is_file() else {"schema": SCHEMA, "files": {}}
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise GanletError(f"{path} is not a manifest of schema {SCHEMA}; delete it and run the stage again.")
+    return manifest
 
 
 def versions() -> dict[str, str]:

@@ -286,7 +286,7 @@ def report(run: RunPath, as_json: Json = False) -> None:
     from ganlet.report import read_report, write_report
 
     path = write_report(run)
-    _finish(as_json, {"path": str(path), "verdict": read_report(run)["verdict"]}, str(path))
+    _finish(as_json, {"path": str(path), "verdict": read_report(run).get("verdict")}, str(path))
 
 
 @app.command()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ganlet.artifact import CONFIG, Stage, describe_file, find_stage, load_stage
+from ganlet.artifact import CONFIG, Stage, describe_file, find_stage, load_stage, manifest_entry
 from ganlet.data import Batches, PictureSet, load_pictures
 from ganlet.device import OnnxRunner
 from ganlet.errors import GanletError
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Update = Callable[[int, int], None]
 """(done, in all)"""
+
+
+LEAST_PICTURES = 2  # of a side of a distance: below, hours of training would end without a verdict
 
 
 class Observer(Protocol):
@@ -46,7 +49,13 @@ class Workplace:
     def open(cls, recipe: Recipe, run: Path, observer: Observer) -> "Workplace":
         """Preflight and pictures. Everything that can be found wrong before hours of work is found here."""
         preflight(recipe, run)
-        return cls(recipe, run, open_pictures(recipe, observer), observer)
+        pictures = open_pictures(recipe, observer)
+        if len(pictures) < LEAST_PICTURES:
+            raise GanletError(
+                f"[data] gave {len(pictures)} picture{'s' * (len(pictures) != 1)}, expected {LEAST_PICTURES} or more, "
+                "so that a distance can be measured in the end; add pictures."
+            )
+        return cls(recipe, run, pictures, observer)
 
     def batches(self, train: Train) -> Batches:
         """The training pictures in the seeded, endless order of one stage."""
@@ -123,9 +132,9 @@ def export(stage: Stage, run: Path, observer: Observer) -> Path:
     from ganlet.verify.parity import check_parity
     from ganlet.verify.torch_runner import TorchRunner
 
-    path, manifest = run / "generator.onnx", run / "manifest.json"
-    if path.is_file() and manifest.is_file():
-        entry = read_json(manifest).get("files", {}).get(path.name, {})
+    path = run / "generator.onnx"
+    if path.is_file():
+        entry = manifest_entry(run, path.name)
         wanted = describe_file(path) | {"made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256}}
         if wanted.items() <= entry.items():
             observer.say(f"export: {path} is complete, skipped")

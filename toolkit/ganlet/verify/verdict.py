@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ganlet.artifact import GENERATOR, Stage, describe_file, find_stage, stages_of
+from ganlet.artifact import GENERATOR, Stage, describe_file, find_stage, manifest_entry, stages_of
 from ganlet.data import PictureSet
 from ganlet.device import OnnxRunner, Sampler
 from ganlet.device.footprint import Footprint, measure
 from ganlet.device.pictures import encode_png, grid
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
-from ganlet.files import MB, read_json, write_bytes, write_json
+from ganlet.files import MB, write_bytes, write_json
 from ganlet.recipe import Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.verify.budget import check_budget
@@ -101,11 +101,9 @@ def stages_with_teacher(run: Path, recipe: Recipe) -> dict[str, Stage]:
 
 def exported_from(run: Path, stages: Mapping[str, Stage]) -> Stage:
     """The stage that RUN/generator.onnx was made from, by the manifest's hash of its weights."""
-    manifest = read_json(run / "manifest.json")
-    entry = manifest.get("files", {}).get(ONNX, {})
-    wanted = entry.get("made_from", {}).get("weights_sha256")
-    for stage in stages.values():
-        if stage.weights_sha256 == wanted:
+    made_from = manifest_entry(run, ONNX).get("made_from")
+    for name, stage in stages.items():
+        if made_from == {"stage": name, "weights_sha256": stage.weights_sha256}:
             return stage
     raise GanletError(
         f"{run / ONNX} was not made from any stage of {run} (the weights' SHA-256 in manifest.json is of none); "
