@@ -24,13 +24,13 @@ MAY_IMPORT = {
     "report": GROUND,
     "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
     "compress": GROUND | {"artifact", "recipe", "models", "training"},
-    "memory": GROUND | {"recipe", "models", "training"},
+    "memory": GROUND | {"recipe", "models", "training", "device"},
     "export": GROUND | {"artifact", "models", "training"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "memory", "models", "training"},
     "doctor": GROUND | {"artifact", "device"},
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
     "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},
-    "budgeting": GROUND | {"recipe", "preflight", "memory", "report", "training"},
+    "budgeting": GROUND | {"recipe", "preflight", "memory", "models", "export", "report", "training"},
     "pipeline": GROUND
     | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "export", "device", "verify"}
     | {"report"},

@@ -1,17 +1,20 @@
 """The forecast against figures that do not come from it: closed-form bytes, and the base work's published lines."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from ganlet.errors import GanletError
 from ganlet.files import MIB
-from ganlet.memory.forecast import predicted_peak_mib
+from ganlet.memory.forecast import forecast
+from ganlet.memory.guard import is_out_of_memory, out_of_memory, require_memory
 from ganlet.memory.trace import LiveStorages
 from ganlet.recipe import Recipe
-from ganlet.training.guard import is_out_of_memory, largest_batch
 from ganlet.training.plan import Plan, teacher_plan
 
 
@@ -46,7 +49,7 @@ def plan_of(make_recipe: Callable[..., Recipe], **changes: Any) -> Plan:
 
 def test_peak_is_linear_in_the_batch(make_recipe: Callable[..., Recipe]) -> None:
     plan = plan_of(make_recipe, teacher__train__batch=64)
-    peaks = [predicted_peak_mib(plan.with_train(batch=batch)) for batch in (64, 128, 256)]
+    peaks = [forecast(plan.with_train(batch=batch)).peak_mib for batch in (64, 128, 256)]
     np.testing.assert_allclose(peaks[2] - peaks[1], 2 * (peaks[1] - peaks[0]), rtol=0.02)
 
 
@@ -64,15 +67,72 @@ def test_base_work_needs_less_than_the_published_code(make_recipe: Callable[...,
     )
     plan = teacher_plan(recipe)
     weights_mib = (47_859_331 + 11_166_529) * 4 / MIB
-    peak = predicted_peak_mib(plan)
+    peak = forecast(plan).peak_mib
     assert 3 * weights_mib < peak < 0.87 * (916 + 38.7 * 32)  # weights and two moments; the published code's forecast
 
 
-def test_largest_batch_that_fits_is_the_largest_power(make_recipe: Callable[..., Recipe]) -> None:
+def test_what_cannot_fit_is_refused_with_the_batch_that_would(make_recipe: Callable[..., Recipe]) -> None:
     plan = plan_of(make_recipe, teacher__train__batch=64)
-    there = predicted_peak_mib(plan.with_train(batch=16)) / 0.8 * 1.001
-    assert largest_batch(plan, there, predicted_peak_mib) == 16
-    assert largest_batch(plan, 0.01, predicted_peak_mib) is None
+    budget_mib = forecast(plan.with_train(batch=24), "cpu").peak_mib
+    require_memory([plan], "cpu", None)
+    require_memory([plan], "cpu", 2 * budget_mib * 64 / 24)
+    with pytest.raises(GanletError, match=r"the budget allows .* --set teacher.train.batch=2[34]"):
+        require_memory([plan], "cpu", budget_mib)
+    with pytest.raises(GanletError, match="below the weights"):
+        require_memory([plan], "cpu", 0.01)
+
+
+def test_a_card_that_is_too_small_is_refused(make_recipe: Callable[..., Recipe], monkeypatch: Any) -> None:
+    plan = plan_of(make_recipe, teacher__train__batch=64)
+    least_mib, _ = forecast(plan).card_mib
+    monkeypatch.setattr("ganlet.memory.guard.memory_mib", lambda device: least_mib + 1)
+    require_memory([plan], "cuda", None)  # it may fit: only what certainly does not is refused
+    monkeypatch.setattr("ganlet.memory.guard.memory_mib", lambda device: least_mib - 1)
+    with pytest.raises(GanletError, match=r"this device has .* MiB; no batch fits"):
+        require_memory([plan], "cuda", None)
+
+
+def test_a_refusal_of_the_allocator_becomes_a_sentence(make_recipe: Callable[..., Recipe], monkeypatch: Any) -> None:
+    plan = plan_of(make_recipe, teacher__train__batch=64)
+    there_mib = forecast(plan.with_train(batch=16), "cpu").peak_mib / 0.8 * 1.001
+    monkeypatch.setattr("ganlet.memory.guard.memory_mib", lambda device: there_mib)
+    told = pytest.raises(GanletError, match=r"Training teacher at batch 64 asks for .*ran out.*train.batch=16")
+    with told, out_of_memory(plan, 12.0, "cpu"):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(RuntimeError, match="shapes"), out_of_memory(plan, 12.0, "cpu"):
+        raise RuntimeError("shapes cannot be multiplied")
+
+
+def test_an_operator_without_a_fake_is_named_with_its_stage(make_recipe: Callable[..., Recipe]) -> None:
+    plan = plan_of(make_recipe)
+
+    def nonzero(state: Any, reals: Any, rng: Any, section: Any) -> Any:
+        return {"found": torch.nonzero(reals(0))}
+
+    def number(state: Any, reals: Any, rng: Any, section: Any) -> Any:
+        return {"found": torch.zeros(1).sum().item()}
+
+    for step, operator in ((nonzero, "aten.nonzero"), (number, "aten._local_scalar_dense")):
+        with pytest.raises(GanletError, match=rf"memory of teacher cannot be forecast: the operator {operator}"):
+            forecast(replace(plan, step=step))
+
+
+def test_on_a_card_each_batch_of_pictures_counts(make_recipe: Callable[..., Recipe]) -> None:
+    plan = plan_of(make_recipe, teacher__train__batch=64)
+
+    def hold(state: Any, reals: Any, rng: Any, section: Any) -> Any:
+        first, second = reals(0), reals(1)
+        return {"sum": (first + second).sum()}
+
+    pictures_mib = 64 * 16 * 16 * 4 / MIB
+    card, processor = (forecast(replace(plan, step=hold), place) for place in ("cuda", "cpu"))
+    assert card.peak_mib - processor.peak_mib == pytest.approx(2 * pictures_mib, rel=1e-6)
+
+
+def test_the_third_update_of_the_critic_finds_what_the_second_found(make_recipe: Callable[..., Recipe]) -> None:
+    plan = plan_of(make_recipe)
+    two, five = (forecast(plan.with_train(n_critic=count)) for count in (2, 5))
+    assert two == five
 
 
 def test_out_of_memory_is_told_from_other_faults() -> None:

@@ -9,13 +9,12 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ganlet.compress.distill import distill_plan
-from ganlet.errors import GanletError
 from ganlet.files import MIB
 from ganlet.memory.forecast import forecast
 from ganlet.memory.measure import Measurement
-from ganlet.memory.planner import largest_batch, needed_mib, options, recommended, require_weights_fit
 from ganlet.memory.trace import LiveStorages, peak_of, peaks_by_phase
 from ganlet.recipe import Recipe
+from ganlet.training.peak import Peaks
 from ganlet.training.phases import current_phase, phase
 from ganlet.training.plan import Plan, planned_stage, teacher_plan
 
@@ -118,36 +117,5 @@ def test_a_distillation_holds_its_teacher(tiny: Recipe) -> None:
     assert found.stage == "student" and found.parts["teacher"] * MIB >= 4 * generator
 
 
-@pytest.mark.slow
-def test_the_batch_that_is_named_fits_and_a_quarter_more_does_not(make_recipe: Callable[..., Recipe]) -> None:
-    plan = teacher_plan(make_recipe(teacher__widths=[64, 32], teacher__critic={"widths": [32, 64]}))
-    limit_mib = 1400.0
-    found = largest_batch(plan, limit_mib)
-    assert found is not None
-    batch, forecasted = found
-    assert needed_mib(forecasted) <= limit_mib
-    assert needed_mib(forecast(plan.with_train(batch=round(1.25 * batch)))) > limit_mib
-    assert largest_batch(plan, 300.0) is None
-
-
-@pytest.mark.slow
-def test_options_and_recommendation(make_recipe: Callable[..., Recipe]) -> None:
-    plan = teacher_plan(make_recipe(teacher__widths=[64, 32], teacher__critic={"widths": [32, 64]}))
-    found = options(plan, 1300.0)
-    assert [option.way for option in found] == ["plain", "plain, mixed precision"]
-    assert (found[1].batch or 0) > (found[0].batch or 0) > 8
-    assert found[0].words == (f"--set teacher.train.batch={found[0].batch}",)
-    assert recommended(found, 8) is found[0]
-    assert recommended(found, (found[0].batch or 0) + 1) is found[1]
-    assert recommended(options(plan, 100.0), 8) is None
-
-
-def test_a_limit_below_the_weights_says_so(make_recipe: Callable[..., Recipe]) -> None:
-    found = forecast(teacher_plan(make_recipe()))
-    with pytest.raises(GanletError, match="below the weights, gradients and optimiser state of teacher"):
-        require_weights_fit(found, 0.01, "The budget")
-    require_weights_fit(found, 100.0, "The budget")
-
-
 def test_error_percent() -> None:
-    assert Measurement(200.0, "cpu").error_percent(190.0) == pytest.approx(-5.0)
+    assert Measurement(Peaks(200.0), "cpu").error_percent(190.0) == pytest.approx(-5.0)

@@ -17,6 +17,24 @@ def around(value: float, spread: float) -> dict[str, float]:
     return {"value": value, "low": value - spread, "high": value + spread}
 
 
+def whole_forecast() -> dict[str, Any]:
+    """A forecast of training memory, as it stands in a report."""
+    return {
+        "stage": "teacher",
+        "batch": 32,
+        "place": "cpu",
+        "peak_mib": 33.2,
+        "peak_phase": "critic backward",
+        "reserved_mib": 33.2,
+        "parts": {"parameters": 6.0, "optimiser state": 12.0, "activations": 15.2},
+        "phases": {"critic backward": 33.2, "generator forward": 30.0},
+        "timeline": [[20.0, "critic forward"], [33.2, "critic backward"], [30.0, "generator forward"]],
+        "context_mib": [0.0, 0.0],
+        "workspace_mib": [0.0, 0.0],
+        "card_mib": [33.2, 33.2],
+    }
+
+
 def whole_report() -> dict[str, Any]:
     """A passed run, with every key of the contract."""
     return {
@@ -36,6 +54,7 @@ def whole_report() -> dict[str, Any]:
                     "predicted_memory_mib": 33.2,
                 },
                 "quality": {"fd_lite0_2k": around(41.27, 1.4), "kid_lite0_2k": around(0.0312, 0.0011)},
+                "memory_forecast": whole_forecast(),
             },
             "student": {
                 "family": "dcgan",

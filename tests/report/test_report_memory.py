@@ -18,10 +18,12 @@ from ganlet.report import (
     forecast_table,
     options_table,
     phases_table,
+    sampling_table,
     timeline_png,
     timeline_svg,
 )
 from ganlet.report.memory import UNKNOWN, verdict
+from ganlet.report.memory_page import memory_section
 
 PARTS = {
     "activations": 522.8,
@@ -261,3 +263,39 @@ def test_without_matplotlib_the_tables_stay_and_pictures_name_the_remedy(monkeyp
     assert printed(forecast_table([one()]))
     with pytest.raises(GanletError, match=r"ganlet\[train\]"):
         forecast_svg([one()])
+
+
+def sampling(**changed: Any) -> dict[str, Any]:
+    row = {"runtime": "onnxruntime", "batch": 16, "weights_mib": 37.7, "scratch_mib": (40.0, 80.0)}
+    return (
+        row | {"peak_mib": (77.7, 133.7), "basis": "bounds seen", "measured_mib": None, "process_mib": None} | changed
+    )
+
+
+def test_sampling_tells_bounds_and_what_was_measured() -> None:
+    text = printed(sampling_table([sampling(), sampling(runtime="torch", peak_mib=(93.7, 93.7))]))
+    assert "40.0 to 80.0" in text and "77.7 to 133.7" in text and "Measured" not in text and "93.7 to" not in text
+    text = printed(sampling_table([sampling(measured_mib=89.9, process_mib=145.6)]), width=100)
+    assert "89.9" in text and "145.6" in text and "Whole" in text
+    assert "as built" in printed(sampling_table([sampling(runtime="tensorrt", batch=0)]))
+    for nothing in NOTHING:
+        printed(sampling_table([nothing]))
+
+
+def test_a_forecast_for_the_processor_has_no_context() -> None:
+    text = printed(forecast_table([one(place="cpu", parts=PARTS | {"workspace": 32.0})]))
+    assert "Workspace" in text and "32.0" in text and "CUDA" not in text and "Reserved" not in text
+
+
+def test_the_page_holds_forecast_beside_measurement() -> None:
+    training = {"peak_memory_mib": 1500.0, "process_memory_mib": 2100.0, "reserved_memory_mib": 1800.0}
+    report = {"stages": {"teacher": {"memory_forecast": one(place="cuda"), "training": training}, "student": {}}}
+    section = memory_section(report)
+    assert section is not None
+    (row,) = section["stages"]
+    assert row["name"] == "teacher" and row["error_percent"] == pytest.approx(100 * (sum(PARTS.values()) / 1500 - 1))
+    assert row["reserved_mib"] == 1720.0 and row["measured_reserved_mib"] == 1800.0 and row["process_mib"] == 2100.0
+    assert section["on_a_card"] and section["context"] == "250 to 600" and "<svg" in section["bars"]
+    assert memory_section({"stages": {"teacher": {}}}) is None
+    for nothing in NOTHING:
+        memory_section({"stages": {"teacher": {"memory_forecast": nothing, "training": nothing}}})

@@ -21,6 +21,7 @@ SCHEMA = 1
 CONFIG = "config.json"
 GENERATOR = "weights.safetensors"
 CRITIC = "critic.safetensors"
+FORECAST = "forecast.json"  # what training was to take of memory, written before it began
 STAGES = ("teacher", "transfer", "student")  # in the order in which they follow each other
 
 

@@ -262,17 +262,21 @@ def budget(
     vram_gb: Annotated[float | None, typer.Option("--vram-gb", help="Memory of a card without a name.")] = None,
     fit: Annotated[bool, typer.Option("--fit", help="Also find the largest batch that fits.")] = False,
     measured: Annotated[bool, typer.Option("--measure", help="Also run two real steps and print the error.")] = False,
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", metavar="DIR", help="Also draw bars and timelines, SVG and PNG.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Forecast the memory that training needs, without a graphics card; exit 1 when it does not fit.
+    """Forecast the memory that training and sampling need, without a graphics card; exit 1 when it does not fit.
 
     Example: ganlet budget recipes/basework-teacher.toml --gpu gtx-1660-ti --fit
     """
-    from ganlet.budgeting import budget_recipe, show
+    from ganlet.budgeting import budget_recipe, draw, show
 
     result = budget_recipe(_recipe(recipe, overrides), gpu, vram_gb, fit, measured)
     show(result)
-    _finish(as_json, result, "")
+    drawn = draw(result, pictures) if pictures is not None else []
+    _finish(as_json, result, f"{len(drawn)} pictures in {pictures}" if drawn else "")
     if result["fits"] is False:
         raise typer.Exit(EXIT_FAILED)
 

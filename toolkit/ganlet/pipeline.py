@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ganlet.artifact import CONFIG, Stage, describe_file, find_stage, load_stage, manifest_entry
+from ganlet.artifact import CONFIG, FORECAST, Stage, describe_file, find_stage, load_stage, manifest_entry
 from ganlet.data import Batches, PictureSet, load_pictures
 from ganlet.device import OnnxRunner
 from ganlet.errors import GanletError
-from ganlet.files import read_json
+from ganlet.files import read_json, write_json
 from ganlet.preflight import preflight, require_training_packages
 from ganlet.recipe import Recipe, Train, Verify
 
@@ -169,8 +169,9 @@ def verify(place: Workplace, command: str = "") -> dict[str, Any]:
 
 def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str, str]) -> Stage:
     """Train one plan into its folder, or find it complete there."""
-    from ganlet.memory.forecast import predicted_peak_mib
-    from ganlet.training.guard import out_of_memory
+    from ganlet.memory.forecast import forecast, place_of
+    from ganlet.memory.guard import out_of_memory
+    from ganlet.training.loop import pick_device
     from ganlet.training.plan import train_stage
 
     folder = place.run / plan.stage
@@ -180,7 +181,9 @@ def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str
             place.observer.say(f"{plan.stage}: complete, skipped")
             return stage
     _move_aside(folder, key, place.observer)
-    predicted_mib = predicted_peak_mib(plan)
+    device = pick_device(place.recipe.run.device)
+    predicted = forecast(plan, place_of(device))
+    write_json(folder / FORECAST, predicted.as_json())
     provenance = {
         "key": key,
         "recipe_sha256": place.recipe.sha256,
@@ -188,7 +191,7 @@ def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str
         "seed": place.recipe.run.seed,
         "made_from": made_from,
     }
-    with place.observer.watch(plan.stage, "pictures") as update, out_of_memory(plan, predicted_mib, predicted_peak_mib):
+    with place.observer.watch(plan.stage, "pictures") as update, out_of_memory(plan, predicted.peak_mib, device):
         stage = train_stage(
             plan,
             fill,
@@ -196,7 +199,7 @@ def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str
             folder,
             run=place.recipe.run,
             provenance=provenance,
-            predicted_memory_mib=round(predicted_mib, 3),
+            predicted_memory_mib=round(predicted.peak_mib, 3),
             progress=lambda step, steps, pictures: update(step * pictures, steps * pictures),
         )
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # a finished stage needs none

@@ -21,6 +21,7 @@ def preflight(recipe: Recipe, run: Path) -> None:
     require_training_packages()
     check_onnxruntime_conflict()
     load_onnxruntime()
+    from ganlet.memory.guard import require_memory
     from ganlet.metrics import feature_net
     from ganlet.training.loop import pick_device
 
@@ -28,10 +29,10 @@ def preflight(recipe: Recipe, run: Path) -> None:
         import torch
 
         torch.set_num_threads(recipe.run.threads)
-    pick_device(recipe.run.device)
+    device = pick_device(recipe.run.device)
     feature_net(recipe.verify.features)
     plans = plans_of(recipe)
-    require_memory(recipe, plans)
+    require_memory(plans, device, recipe.budget.training_memory_mib)
     try:
         run.mkdir(parents=True, exist_ok=True)
         save_recipe(recipe, run / "recipe.toml")
@@ -62,28 +63,6 @@ def plans_of(recipe: Recipe) -> "list[Plan]":
         path = recipe.distill.teacher_run
         plans.append(distill_plan(recipe, find_stage(Path(path)) if path else planned_stage(plans[-1])))
     return plans
-
-
-def require_memory(recipe: Recipe, plans: "Sequence[Plan]") -> None:
-    """Raise GanletError when a stage cannot fit the recipe's training budget, or the memory that is there."""
-    from ganlet.memory.forecast import forecast
-    from ganlet.memory.planner import require_weights_fit
-    from ganlet.training.guard import largest_batch, memory_mib, section_of
-
-    limit_mib = recipe.budget.training_memory_mib or float("inf")
-    there_mib = memory_mib(recipe.run.device)
-    for plan in plans:
-        found = forecast(plan)
-        require_weights_fit(found, limit_mib, "The budget training_memory_mib")
-        lowest_mib = min(limit_mib, there_mib)
-        if found.peak_mib > lowest_mib:
-            fits = largest_batch(plan, lowest_mib, lambda other: forecast(other).peak_mib)
-            remedy = f"--set {section_of(plan)}.train.batch={fits} would fit" if fits else "make its networks narrower"
-            asked = "the budget allows" if limit_mib <= there_mib else "this device has"
-            raise GanletError(
-                f"Training {plan.stage} at batch {plan.train.batch} needs about {found.peak_mib:.0f} MiB of tensors, "
-                f"but {asked} {lowest_mib:.0f} MiB; {remedy}."
-            )
 
 
 def disk_mb(plans: "Sequence[Plan]") -> float:

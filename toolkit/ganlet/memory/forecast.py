@@ -1,60 +1,81 @@
 """Forecast of training memory without a graphics card: the very steps that train run on fake tensors.
 
-What is forecast is the allocator's view of tensors. A CUDA context and the workspaces of convolutions come on top; they
-were not measured here, so they stand apart as intervals and are never added into one number.
+For a card this is the allocator's view of tensors. A CUDA context and cuDNN's workspaces come on top; they were not
+measured here, so they stand apart as intervals and are never added into one number. For the processor, what oneDNN
+holds within a convolution is counted instead: its allocator sees it.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode, UnsupportedFakeTensorException
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
 
 from ganlet.errors import GanletError
 from ganlet.files import MIB
 from ganlet.memory.allocator import replay
 from ganlet.memory.trace import LiveStorages, peak_of, peaks_by_phase
+from ganlet.memory.workspace import workspace_bytes
 from ganlet.training.ema import update_average
 from ganlet.training.phases import phase
 from ganlet.training.plan import Plan, build_state
 from ganlet.training.state import State
+from ganlet.training.steps import RealBatch
+
+UNSUPPORTED = (
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+)
+Place = Literal["cuda", "cpu"]
 
 STEPS = 2  # the second step is the first that finds gradients and optimiser state of the one before
+CRITIC_UPDATES = 2  # of a step: the third and those after it find what the second found
 TIMELINE_POINTS = 400
 
-# Assumptions, not measurements of ours: a CUDA context with PyTorch's kernels takes some hundred MiB depending on the
-# card and the driver, and cuBLAS and cuDNN ask for workspaces by algorithm.
+# Assumptions, not measurements of ours. A CUDA context with PyTorch's kernels takes some hundred MiB depending on the
+# card and the driver. cuBLAS reserves 8 MiB and more (CUBLAS_WORKSPACE_CONFIG in its documentation); what cuDNN asks
+# for depends on the algorithm, and PyTorch falls back to one with less where a card is full.
 CONTEXT_MIB = (250.0, 600.0)
 WORKSPACE_MIB = (8.0, 512.0)
+NOTHING_MIB = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Memory of one training stage, in MiB.
+    """Memory of one training stage on a graphics card or on the processor (`place`), in MiB.
 
     `peak_mib` is the highest sum of live tensors (torch.cuda.max_memory_allocated), `reserved_mib` what PyTorch's
     caching allocator would have taken from the card for them, `parts` what the peak is made of, `phases` the peak of
-    each part of a step, `timeline` the live memory over the second step. `context_mib` and `workspace_mib` are assumed.
+    each part of a step, `timeline` the live memory over the second step. `context_mib` and `workspace_mib` are assumed,
+    and nothing on the processor, which has no allocator that hoards either.
     """
 
     stage: str
     batch: int
+    place: Place
     peak_mib: float
     peak_phase: str
     reserved_mib: float
     parts: dict[str, float]
     phases: dict[str, float]
     timeline: tuple[tuple[float, str], ...]
-    context_mib: tuple[float, float] = CONTEXT_MIB
-    workspace_mib: tuple[float, float] = WORKSPACE_MIB
+    context_mib: tuple[float, float]
+    workspace_mib: tuple[float, float]
 
     @property
     def card_mib(self) -> tuple[float, float]:
-        """What the whole process takes of a card, from the least to the most that is assumed."""
+        """What the whole process takes of a card, from the least to the most that is assumed; the peak elsewhere."""
         low, high = (context + work for context, work in zip(self.context_mib, self.workspace_mib, strict=True))
         return self.reserved_mib + low, self.reserved_mib + high
 
@@ -62,51 +83,60 @@ class Forecast:
         return asdict(self) | {"card_mib": self.card_mib}
 
 
-def forecast(plan: Plan) -> Forecast:
-    """Run two steps of `plan` on fake tensors and replay what they allocate.
+def forecast(plan: Plan, place: Place = "cuda") -> Forecast:
+    """Run two steps of `plan` on fake tensors and replay what they allocate on a card, or on the processor.
 
     Raises GanletError naming the stage when an operator has no fake implementation.
     """
-    tracker = LiveStorages()
+    tracker = LiveStorages(workspace_bytes if place == "cpu" else None)
     try:
-        last_step = _run(plan, tracker)
-    except UnsupportedFakeTensorException as error:
+        last_step = _run(plan, tracker, place)
+    except UNSUPPORTED as error:
+        named = getattr(error, "func", None) or (str(error).splitlines() or [type(error).__name__])[0]
         raise GanletError(
-            f"The memory of {plan.stage} cannot be forecast: {str(error).splitlines()[0]} does not run on fake "
-            "tensors; train without a forecast, or use another loss."
+            f"The memory of {plan.stage} cannot be forecast: the operator {named} does not run on fake tensors, which "
+            "hold no numbers; take it out of the step, or choose another loss."
         ) from error
     peak = peak_of(tracker)
-    reserved = replay(tracker.changes)
+    reserved_bytes = replay(tracker.changes).peak_reserved_bytes if place == "cuda" else peak.live_bytes
     return Forecast(
         stage=plan.stage,
         batch=plan.train.batch,
+        place=place,
         peak_mib=peak.live_bytes / MIB,
         peak_phase=peak.phase,
-        reserved_mib=reserved.peak_reserved_bytes / MIB,
+        reserved_mib=reserved_bytes / MIB,
         parts={kind: size / MIB for kind, size in peak.kinds.items()},
         phases={name: size / MIB for name, size in peaks_by_phase(tracker).items()},
         timeline=tuple(_timeline(tracker, last_step)),
+        context_mib=CONTEXT_MIB if place == "cuda" else NOTHING_MIB,
+        workspace_mib=WORKSPACE_MIB if place == "cuda" else NOTHING_MIB,
     )
 
 
-def predicted_peak_mib(plan: Plan) -> float:
-    """Only the peak of live tensors, in MiB."""
-    return forecast(plan).peak_mib
+def place_of(device: str) -> Place:
+    """Where a torch device keeps its tensors: "cuda:1" is a card; all that has no card's memory counts as processor."""
+    return "cuda" if device.startswith("cuda") else "cpu"
 
 
-def _run(plan: Plan, tracker: LiveStorages) -> slice:
+def _run(plan: Plan, tracker: LiveStorages, place: Place) -> slice:
     """Two steps under `tracker`. Returns where in its log the second one lies."""
     train, size = plan.train, plan.generator.size_px
-    pictures = np.zeros((train.batch, plan.generator.channels, size, size), np.float32)
+    shape = (train.batch, plan.generator.channels, size, size)
+    plan = plan.with_train(n_critic=min(train.n_critic, CRITIC_UPDATES))
     before_last = after_last = 0
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode():
         state = build_state(plan, lambda generator, critic, teacher: None, "cpu")
         state.autocast = train.amp != "off"
         _name_tensors(state, tracker)
+        pictures = torch.zeros(shape)
+        reals: RealBatch = lambda position: pictures  # noqa: E731  # numpy's memory, which no allocator of torch sees
+        if place == "cuda":
+            reals = lambda position: torch.zeros(shape)  # noqa: E731  # each batch is copied to the card
         with tracker, _named_gradients(state, tracker):
             for _ in range(STEPS):
                 before_last = len(tracker.changes)
-                plan.step(state, lambda position: pictures, torch.Generator().manual_seed(0), plan.section)
+                plan.step(state, reals, torch.Generator().manual_seed(0), plan.section)
                 if state.average is not None:
                     with phase("average"):
                         update_average(state.average, state.generator, 0.5)

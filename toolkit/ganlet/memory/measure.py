@@ -1,24 +1,33 @@
 """Two real steps of a plan, measured: how far the forecast is from what the allocator says."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from ganlet.training.peak import STEPS, PeakMeter
+from ganlet.training.peak import STEPS, PeakMeter, Peaks
 from ganlet.training.plan import Plan, build_state, random_weights
 from ganlet.training.state import random_at
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Peak of tensor memory over two real steps, in MiB, and the device that it was measured on."""
+    """What two real steps took, and the device that it was measured on."""
 
-    peak_mib: float
+    peaks: Peaks
     device: str
+
+    @property
+    def peak_mib(self) -> float:
+        """Peak of tensor memory, the figure that a forecast is held against."""
+        return self.peaks.peak_memory_mib
 
     def error_percent(self, forecast_mib: float) -> float:
         """How far a forecast lies above (+) or below (-) the measurement."""
         return 100 * (forecast_mib / self.peak_mib - 1)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"device": self.device, **asdict(self.peaks)}
 
 
 def measure(plan: Plan, device: str) -> Measurement:
@@ -33,5 +42,5 @@ def measure(plan: Plan, device: str) -> Measurement:
             plan.step(state, lambda position: pictures, random_at(0, plan.stage, step), plan.section)
             state.step += 1
     finally:  # a profiler that still runs crashes the interpreter at its exit
-        peak_mib = meter.stop()
-    return Measurement(peak_mib, device)
+        peaks = meter.stop()
+    return Measurement(peaks, device)

@@ -1,62 +1,32 @@
 """What fits a card: the largest batch of each way to train, and the words that choose it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from ganlet.errors import GanletError
-from ganlet.memory.forecast import Forecast, forecast
-from ganlet.recipe import Distill, Transfer
-from ganlet.training.guard import section_of
+from ganlet.memory.forecast import Forecast, Place, forecast
+from ganlet.memory.ways import Way, ways_of
+from ganlet.recipe import Recipe
 from ganlet.training.plan import Plan
 
 LARGEST_BATCH = 4096
 SMALLEST_BATCH = 2  # batch normalisation needs two pictures
+LARGEST_ACCUMULATION = 64
+Need = Callable[[Forecast], float]
+"""MiB of a forecast that a limit is compared with."""
 
 
 @dataclass(frozen=True)
 class Option:
     """One way to train a stage. `batch` is None where not even the smallest fits; `words` go on the command line."""
 
-    way: str
+    way: Way
     batch: int | None
     forecast: Forecast | None
-    words: tuple[str, ...]
 
-
-def options(plan: Plan, limit_mib: float) -> list[Option]:
-    """The largest batch that fits `limit_mib` in every way that suits the plan: as it is, and with mixed precision.
-
-    What is compared with the limit is the upper end of `Forecast.card_mib`: assumed context and workspace included.
-    """
-    return [_option(way, plan, changed, words, limit_mib) for way, changed, words in _ways(plan)]
-
-
-def recommended(found: list[Option], wanted_batch: int) -> Option | None:
-    """The plainest option that holds the wanted batch, else the one with the largest batch; None when nothing fits."""
-    fitting = [option for option in found if option.batch is not None]
-    enough = [option for option in fitting if (option.batch or 0) >= wanted_batch]
-    return enough[0] if enough else max(fitting, key=lambda option: option.batch or 0, default=None)
-
-
-def largest_batch(plan: Plan, limit_mib: float) -> tuple[int, Forecast] | None:
-    """The largest batch whose forecast stays within `limit_mib`, by bisection; None when the smallest does not.
-
-    Raises GanletError when the weights alone are above the limit.
-    """
-    smallest = forecast(plan.with_train(batch=SMALLEST_BATCH))
-    if needed_mib(smallest) > limit_mib:
-        return None
-    fits, best, above = SMALLEST_BATCH, smallest, LARGEST_BATCH + 1
-    guess = 2 * SMALLEST_BATCH
-    while above - fits > max(1, fits // 32):  # a batch that is right within three percent
-        guess = min(max(guess, fits + 1), above - 1)
-        tried = forecast(plan.with_train(batch=guess))
-        if needed_mib(tried) <= limit_mib:
-            fits, best = guess, tried
-        else:
-            above = guess
-        guess = _interpolated(smallest, tried, limit_mib) if above > LARGEST_BATCH else (fits + above) // 2
-    return fits, best
+    @property
+    def words(self) -> tuple[str, ...]:
+        return self.way.words(self.batch) if self.batch is not None else ()
 
 
 def needed_mib(found: Forecast) -> float:
@@ -64,9 +34,49 @@ def needed_mib(found: Forecast) -> float:
     return found.card_mib[1]
 
 
+def options(recipe: Recipe, plan: Plan, limit_mib: float, place: Place = "cuda") -> list[Option]:
+    """The largest batch that fits `limit_mib` in every way to train a stage of `recipe`, the plainest way first.
+
+    What is compared with the limit is the upper end of `Forecast.card_mib`: assumed context and workspace included.
+    """
+    return [_option(way, plan.train.batch, limit_mib, place) for way in ways_of(recipe, plan)]
+
+
+def recommended(found: list[Option], wanted_batch: int) -> Option | None:
+    """The plainest option that holds the wanted batch, else the one with the largest batch; None when nothing fits.
+
+    Ways that need another trained run (frozen, distilled) come last: they are recommended where nothing else fits.
+    """
+    fitting = [option for option in found if option.batch is not None]
+    own = [option for option in fitting if not option.way.needs_a_run] or fitting
+    enough = [option for option in own if (option.batch or 0) >= wanted_batch]
+    return enough[0] if enough else max(own, key=lambda option: option.batch or 0, default=None)
+
+
+def largest_batch(plan: Plan, limit_mib: float, place: Place, need: Need = needed_mib) -> tuple[int, Forecast] | None:
+    """The largest batch whose forecast stays within `limit_mib`, by bisection; None when the smallest does not.
+
+    The plan's own batch is tried first: what is reserved grows in blocks, so that it is not left to the bisection.
+    """
+    smallest = forecast(plan.with_train(batch=SMALLEST_BATCH * plan.train.accumulate), place)
+    if need(smallest) > limit_mib:
+        return None
+    fits, best, above = smallest.batch, smallest, LARGEST_BATCH + 1
+    guess = max(plan.train.batch, 2 * fits)
+    while above - fits > (closeness := max(1, fits // 32)):  # a batch that is right within three percent
+        tried = forecast(plan.with_train(batch=min(max(guess, fits + closeness), above - 1)), place)
+        if need(tried) <= limit_mib:
+            fits, best = tried.batch, tried
+        else:
+            above = tried.batch
+        guess = _interpolated(smallest, tried, limit_mib, need)
+    return fits, best
+
+
 def require_weights_fit(found: Forecast, limit_mib: float, what: str) -> None:
     """Raise GanletError when a limit is below what never shrinks: weights, gradients and optimiser state."""
-    fixed_mib = sum(size for kind, size in found.parts.items() if kind != "activations")
+    shrinks = ("activations", "workspace")
+    fixed_mib = sum(size for kind, size in found.parts.items() if kind not in shrinks)
     if fixed_mib > limit_mib:
         raise GanletError(
             f"{what} of {limit_mib:.0f} MiB is below the weights, gradients and optimiser state of {found.stage} alone "
@@ -74,33 +84,30 @@ def require_weights_fit(found: Forecast, limit_mib: float, what: str) -> None:
         )
 
 
-def _ways(plan: Plan) -> Iterator[tuple[str, Plan, tuple[str, ...]]]:
-    section = section_of(plan)
-    name = (
-        "distilled"
-        if isinstance(plan.section, Distill)
-        else "frozen"
-        if isinstance(plan.section, Transfer)
-        else "plain"
-    )
-    yield name, plan, ()
-    if plan.section.loss != "wgan-gp":
-        words = (f"--set {section}.train.amp=fp16",)
-        yield f"{name}, mixed precision", plan.with_train(amp="fp16"), words
+def _option(way: Way, wanted_batch: int, limit_mib: float, place: Place) -> Option:
+    for tried in _by_parts(way, wanted_batch, limit_mib, place):
+        found = largest_batch(tried.plan, limit_mib, place)
+        return Option(tried, *(found or (None, None)))
+    return Option(way, None, None)
 
 
-def _option(way: str, plan: Plan, changed: Plan, words: tuple[str, ...], limit_mib: float) -> Option:
-    section = section_of(plan)
-    found = largest_batch(changed, limit_mib)
-    if found is None:
-        return Option(way, None, None, words)
-    batch, forecasted = found
-    return Option(way, batch, forecasted, (f"--set {section}.train.batch={batch}", *words))
+def _by_parts(way: Way, wanted_batch: int, limit_mib: float, place: Place) -> Iterator[Way]:
+    """The way itself; of gradient accumulation the one with the fewest parts that hold the wanted batch."""
+    if not way.accumulates:
+        yield way
+        return
+    parts = way.plan.train.accumulate
+    while parts <= min(LARGEST_ACCUMULATION, wanted_batch // SMALLEST_BATCH):
+        tried = replace(way, plan=way.plan.with_train(accumulate=parts))
+        if needed_mib(forecast(tried.plan.with_train(batch=wanted_batch), place)) <= limit_mib:
+            yield tried
+            return
+        parts *= 2
 
 
-def _interpolated(smallest: Forecast, tried: Forecast, limit_mib: float) -> int:
+def _interpolated(smallest: Forecast, tried: Forecast, limit_mib: float, need: Need) -> int:
     """The batch at the limit, if memory grew with the batch along a line through both forecasts."""
-    slope = (needed_mib(tried) - needed_mib(smallest)) / max(1, tried.batch - smallest.batch)
+    slope = (need(tried) - need(smallest)) / max(1, tried.batch - smallest.batch)
     if slope <= 0:
         return 2 * tried.batch
-    return int(smallest.batch + (limit_mib - needed_mib(smallest)) / slope)
+    return int(smallest.batch + (limit_mib - need(smallest)) / slope)

@@ -1,6 +1,7 @@
 """Which tensors live when: a log of every storage's birth and death while something runs, on real or fake tensors."""
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,10 @@ from ganlet.memory.allocator import Change
 from ganlet.training.phases import current_phase
 
 OTHER = "activations"  # what nobody named: activations, and what operators hold between two results
+WORKSPACE = "workspace"  # what an operator holds while it runs
+
+Workspace = Callable[[Any, Any, Any], int]
+"""Bytes that an operator holds beside its inputs and results: (operator, arguments, results)."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +27,14 @@ class Moment(Change):
 
 
 class LiveStorages(TorchDispatchMode):
-    """Follows distinct tensor storages: one lives from the operator that first returns it until it is freed."""
+    """Follows distinct tensor storages: one lives from the operator that first returns it until it is freed.
 
-    def __init__(self) -> None:
+    `workspace` adds what operators hold while they run, which no tensor shows.
+    """
+
+    def __init__(self, workspace: Workspace | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.workspace = workspace
         self.changes: list[Moment] = []
         self.live_bytes = 0
         self.peak_bytes = 0
@@ -62,6 +71,11 @@ class LiveStorages(TorchDispatchMode):
         for value in tree_iter(result):
             if isinstance(value, torch.Tensor):
                 self.watch(value)
+        if self.workspace is not None and (size_bytes := self.workspace(func, args, result)):
+            serial = len(self.changes)
+            self._kinds[serial] = WORKSPACE
+            self._change(serial, size_bytes)
+            self._change(serial, -size_bytes)
         return result
 
 

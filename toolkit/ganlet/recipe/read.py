@@ -23,9 +23,11 @@ from ganlet.recipe.faults import (
 )
 from ganlet.recipe.sections import Recipe
 
+OFF = "off"  # the value of a whole section in an override that takes it away
+
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a TOML recipe and apply `a.b=value` overrides (values in TOML, bare words as strings).
+    """Read a TOML recipe and apply `a.b=value` overrides (values in TOML, bare words as strings; `a=off` drops [a]).
 
     Raises GanletError naming every fault of the file at once.
     """
@@ -120,6 +122,9 @@ def _override(tables: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         value = text.strip()
+    if len(names) == 1 and names[0] in Recipe.model_fields and value == OFF:
+        tables.pop(names[0], None)
+        return
     table = tables
     for name in names[:-1]:
         table = table.setdefault(name, {})

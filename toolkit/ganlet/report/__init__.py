@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ganlet.errors import GanletError
 from ganlet.report.document import read_report
-from ganlet.report.memory import forecast_bars, forecast_table, options_table, phases_table
+from ganlet.report.memory import forecast_bars, forecast_table, options_table, phases_table, sampling_table
 from ganlet.report.memory_pictures import forecast_png, forecast_svg, timeline_png, timeline_svg
 from ganlet.report.tables import checks_table, summary_table
 
@@ -17,6 +17,7 @@ __all__ = [
     "options_table",
     "phases_table",
     "read_report",
+    "sampling_table",
     "summary_table",
     "timeline_png",
     "timeline_svg",

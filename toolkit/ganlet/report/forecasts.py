@@ -30,6 +30,7 @@ LOOKS = {  # in the order in which they are stacked: what never shrinks first, w
     "teacher": Look("T", "▞", "bright_yellow", SERIES[1], 0.4),
     "buffers": Look("B", "▪", "white", FILL),
     "activations": Look("A", "█", "magenta", SERIES[3]),
+    "workspace": Look("W", "▩", "bright_magenta", SERIES[3], 0.4),
     OTHER: Look("?", "·", "white", FILL, 0.4),
 }
 
@@ -65,6 +66,15 @@ def span_of(value: Any) -> tuple[float, float] | None:
 def spread(value: Any) -> str:
     span = span_of(value)
     return DASH if span is None else f"{whole(span[0])} to {whole(span[1])}"
+
+
+def bounded(value: Any) -> str:
+    """An interval with one decimal, as one figure where both bounds are equal."""
+    span = span_of(value)
+    if span is None:
+        return DASH
+    low, high = map(in_mib, span)
+    return low if low == high else f"{low} to {high}"
 
 
 def in_mib(value: float | None) -> str:

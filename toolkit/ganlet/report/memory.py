@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganlet.report.document import Json, number, table, words
-from ganlet.report.forecasts import LOOKS, headline, in_mib, parts_of, span_of, spread
+from ganlet.report.forecasts import LOOKS, bounded, headline, in_mib, parts_of, span_of, spread
 from ganlet.report.wording import DASH, figure, whole
 
 FITS, MAY_NOT, DOES_NOT, UNKNOWN = "✓ fits", "? may not fit", "✗ does not fit", f"{DASH} not known"
@@ -45,12 +45,13 @@ def forecast_table(forecasts: list[Json], limit_mib: float | None = None, device
         line(kind.capitalize(), [in_mib(found.get(kind)) for found in parts], ends=kind == kinds[-1])
     line("Peak of live tensors", values("peak_mib"), "bold")
     line("  reached in", [words(forecast, "peak_phase").replace(" ", "\n", 1) or DASH for forecast in forecasts])
-    line("Reserved by the allocator", values("reserved_mib"), ends=True)
-    line("Assumed, not measured:")
-    line("  CUDA context", spreads("context_mib"))
-    line("  convolution workspace", spreads("workspace_mib"))
-    line("Whole on the card:")
-    line("  reserved and assumed", spreads("card_mib"), "bold", ends=True)
+    if any(words(forecast, "place") != "cpu" for forecast in forecasts):
+        line("Reserved by the allocator", values("reserved_mib"), ends=True)
+        line("Assumed, not measured:")
+        line("  CUDA context", spreads("context_mib"))
+        line("  convolution workspace", spreads("workspace_mib"))
+        line("Whole on the card:")
+        line("  reserved and assumed", spreads("card_mib"), "bold", ends=True)
     if limit_mib is not None:
         found = [verdict(forecast, limit_mib) for forecast in forecasts]
         line(f"Limit of {whole(limit_mib)} MiB", [Text(word, style=STYLES[word]) for word in found])
@@ -106,26 +107,60 @@ def phases_table(forecast: Json) -> Table:
     return printed
 
 
-def options_table(options: list[Json], device: str, limit_mib: float) -> Table:
-    """The largest batch of each way to train within a limit, and the words that choose it."""
+def options_table(options: list[Json], device: str, limit_mib: float) -> Group:
+    """The largest batch of each way to train within a limit, and below the table the words that choose each."""
     printed = _table(f"What fits {device or 'the limit'}: {whole(limit_mib)} MiB to use")
-    printed.caption = Text("Context and workspace are assumed, not measured, and are in what is on the card.")
+    printed.caption = Text(_advice(options) + "Context and workspace are assumed, not measured, and are counted.")
     printed.caption_justify = "left"
-    printed.add_column("\nWay")
+    printed.add_column("\nWay", no_wrap=True)
     printed.add_column("Largest\nbatch", justify="right", no_wrap=True)
     printed.add_column("On the card\nMiB", justify="right", no_wrap=True)
-    printed.add_column("Words for the\ncommand line", overflow="fold", no_wrap=True)
+    printed.add_column("", no_wrap=True)
+    told: list[Text] = []
     for option in options:
         batch, chosen = number(option, "batch"), option.get("recommended") is True
-        way = (words(option, "way") or DASH) + ("\n→ recommended" if chosen else "")
-        said = option.get("words")
-        told = "\n".join(map(str, said)) if isinstance(said, list | tuple) else ""
-        cells = [way, "✗ none" if batch is None else figure(batch), spread(option.get("card_mib"))]
-        cells.append(told or DASH if batch is not None else DASH)
-        printed.add_row(*map(Text, cells), style="bold" if chosen else "")
+        name, said = words(option, "way") or DASH, option.get("words")
+        cells = [name, "✗ none" if batch is None else figure(batch), spread(option.get("card_mib"))]
+        printed.add_row(*map(Text, cells), Text("→ recommended" if chosen else ""), style="bold" if chosen else "")
+        if isinstance(said, list | tuple) and said:
+            told.append(
+                Text(f"{name}:\n  " + "\n  ".join(map(str, said)), style="bold" if chosen else "", overflow="fold")
+            )
+    return Group(printed, Text("\nWords for the command line", style="bold"), *told, Text(""))
+
+
+def _advice(options: list[Json]) -> str:
+    """The largest batch is a bound, no advice where the recipe's own batch fits."""
+    for option in options:
+        wanted, batch = number(option, "wanted_batch"), number(option, "batch")
+        if option.get("recommended") is True and wanted is not None and batch is not None and wanted <= batch:
+            return f"The recipe's own batch {figure(wanted)} fits: no need to change it. "
+    return ""
+
+
+def sampling_table(rows: list[Json]) -> Table:
+    """What drawing pictures takes, per runtime and batch: forecast, and measured where that was asked for."""
+    printed = _table("Forecast of memory while sampling, MiB")
+    measured = any(number(row, "measured_mib") is not None for row in rows)
+    headings = ["\nWeights", "\nScratch", "\nPeak", *(["\nMeasured", "Whole\nprocess"] if measured else [])]
+    printed.add_column("\nRuntime")
+    printed.add_column("\nBatch", justify="right")
+    for heading in headings:
+        printed.add_column(heading, justify="right", no_wrap=True)
+    printed.add_column("\nRests on", overflow="fold")
+    for row in rows:
+        batch = number(row, "batch")
+        cells = [words(row, "runtime") or DASH, figure(batch) if batch else "as built"]
+        cells += [in_mib(number(row, "weights_mib")), bounded(row.get("scratch_mib")), bounded(row.get("peak_mib"))]
+        if measured:
+            cells += [in_mib(number(row, "measured_mib")), in_mib(number(row, "process_mib"))]
+        printed.add_row(*map(Text, cells), Text(words(row, "basis") or DASH))
     return printed
 
 
 def _table(title: str) -> Table:
     heading = Text(title, style="bold")
-    return Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    least = min(80, len(title))  # a title is not broken where the table below it is narrower
+    printed = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    printed.min_width = least
+    return printed

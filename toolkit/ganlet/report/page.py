@@ -14,6 +14,7 @@ from ganlet.errors import GanletError
 from ganlet.files import read_json, write_text
 from ganlet.report import judgement, wording
 from ganlet.report.document import Json, metrics, number, read_report, rows, stages, table, words
+from ganlet.report.memory_page import memory_section
 from ganlet.report.plots import DASHES, Plot, loss_plots
 from ganlet.report.tables import distance_name, summary_rows
 
@@ -80,7 +81,7 @@ def render(run: Path, report: Json) -> str:
     )
     templates.filters |= {name: getattr(wording, name) for name in ("figure", "count", "whole", "seconds", "percent")}
     templates.filters |= {name: getattr(wording, name) for name in ("bounds", "metric_name")}
-    templates.filters["inline_svg"] = Markup  # only for what plots.py drew: there is no text of users in it
+    templates.filters["inline_svg"] = Markup  # only for what our plots drew: matplotlib escapes the text in them
     return templates.get_template("page.html").render(_context(run, report))
 
 
@@ -98,6 +99,7 @@ def _context(run: Path, report: Json) -> dict[str, Any]:
         "stages": {name: _stage(stage) for name, stage in stages(report).items()},
         "logs": [_log(run, name, stage) for name, stage in stages(report).items()],
         "dashes": [" ".join(map(str, dashes)) for dashes in DASHES],
+        "memory": memory_section(report),
         "artifacts": [_artifact(row, _manifest(run)) for row in rows(report, "artifacts")],
         "provenance": _provenance(report),
         "recipe": _text(run / "recipe.toml"),

@@ -12,7 +12,7 @@ from ganlet.files import read_json, write_json
 from ganlet.recipe import Train
 from ganlet.training.ema import decay_at, update_average
 from ganlet.training.interrupt import Stop, catch_stop
-from ganlet.training.peak import STEPS, PeakMeter
+from ganlet.training.peak import STEPS, PeakMeter, Peaks
 from ganlet.training.phases import phase
 from ganlet.training.state import State, load_checkpoint, random_at, save_checkpoint
 from ganlet.training.steps import Logs, RealBatch, Section, Step
@@ -41,12 +41,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training cost. `seconds` and `peak_memory_mib` are of this machine, over all its sittings."""
+    """What training cost. `seconds` and `peaks` are of this machine, over all its sittings."""
 
     steps: int
     images: int
     seconds: float
-    peak_memory_mib: float
+    peaks: Peaks
 
 
 def run_training(job: Job, state: State, progress: Progress | None = None) -> Outcome:
@@ -91,7 +91,7 @@ def _train(job: Job, state: State, progress: Progress | None, stop: Stop) -> Out
     finally:
         sitting.close()
         telemetry.close()
-    return Outcome(state.step, state.step * job.train.batch * job.train.n_critic, sitting.seconds, sitting.peak_mib)
+    return Outcome(state.step, state.step * job.train.batch * job.train.n_critic, sitting.seconds, sitting.peaks)
 
 
 def _one_step(job: Job, state: State) -> Logs:
@@ -148,7 +148,7 @@ class Sitting:
 
     job: Job
     seconds_before: float
-    peak_mib: float
+    peaks: Peaks
     started: float
     first_step: int
     meter: PeakMeter | None = None
@@ -157,7 +157,8 @@ class Sitting:
     def open(cls, job: Job, step: int) -> "Sitting":
         path = job.folder / "checkpoint" / "cost.json"
         spent = read_json(path) if step and path.is_file() else {}
-        return cls(job, spent.get("seconds", 0.0), spent.get("peak_memory_mib", 0.0), time.monotonic(), step)
+        peaks = Peaks(**spent.get("peaks", {"peak_memory_mib": 0.0}))
+        return cls(job, spent.get("seconds", 0.0), peaks, time.monotonic(), step)
 
     @property
     def seconds(self) -> float:
@@ -171,7 +172,7 @@ class Sitting:
     def after_step(self, state: State) -> None:
         """End it after two steps, or with the last."""
         if self.meter is not None and state.step in (self.first_step + STEPS, self.job.train.steps):
-            self.peak_mib = max(self.peak_mib, self.meter.stop())
+            self.peaks = self.peaks.highest(self.meter.stop())
             self.meter = None
 
     def close(self) -> None:
@@ -182,7 +183,7 @@ class Sitting:
 
     def save(self, step: int) -> None:
         path = self.job.folder / "checkpoint" / "cost.json"
-        write_json(path, {"step": step, "seconds": self.seconds, "peak_memory_mib": self.peak_mib})
+        write_json(path, {"step": step, "seconds": self.seconds, "peaks": self.peaks.as_json()})
 
 
 def pick_device(name: str) -> str:

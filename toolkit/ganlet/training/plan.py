@@ -135,7 +135,7 @@ def train_stage(
             "steps": outcome.steps,
             "images": outcome.images,
             "seconds": round(outcome.seconds, 3),
-            "peak_memory_mib": round(outcome.peak_memory_mib, 3),
+            **{name: mib if mib is None else round(mib, 3) for name, mib in outcome.peaks.as_json().items()},
             "predicted_memory_mib": predicted_memory_mib,
         },
     )

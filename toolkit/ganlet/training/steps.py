@@ -18,8 +18,8 @@ from ganlet.training.augment import augment
 from ganlet.training.phases import phase
 from ganlet.training.state import State
 
-RealBatch = Callable[[int], np.ndarray]
-"""Real pictures (N, C, H, W) float32 in [-1, 1] at an endless position."""
+RealBatch = Callable[[int], np.ndarray | Tensor]
+"""Real pictures (N, C, H, W) float32 in [-1, 1] at an endless position; a forecast gives them as fake tensors."""
 Logs = dict[str, Tensor]
 Section = Teacher | Transfer | Distill
 """The recipe's section of a stage: its loss and its training."""
@@ -99,7 +99,7 @@ def _critic_gradients(
 def _critic_updates(state: State, reals: RealBatch, loss: str, train: Train, rng: torch.Generator) -> Logs:
     logs: Logs = {}
     for number in range(train.n_critic):
-        real = torch.from_numpy(reals(state.step * train.n_critic + number)).to(state.device)
+        real = torch.as_tensor(reals(state.step * train.n_critic + number)).to(state.device)
         logs = critic_step(state, real, draw_latents(state, len(real), rng), loss, train, rng)
     return logs
 

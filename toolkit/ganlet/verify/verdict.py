@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ganlet.artifact import GENERATOR, Stage, describe_file, find_stage, manifest_entry, stages_of
+from ganlet.artifact import FORECAST, GENERATOR, Stage, describe_file, find_stage, manifest_entry, stages_of
 from ganlet.data import PictureSet
 from ganlet.device import OnnxRunner, Sampler
 from ganlet.device.footprint import Footprint, measure
 from ganlet.device.pictures import encode_png, grid
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
-from ganlet.files import MB, write_bytes, write_json
+from ganlet.files import MB, read_json, write_bytes, write_json
 from ganlet.recipe import Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.verify.budget import check_budget
@@ -202,6 +202,9 @@ def _stage(name: str, stage: Stage, fidelity: FidelityResult, run: Path) -> dict
         "training": stage.training,
         "quality": fidelity.to_data[name].as_json(),
     }
+    forecast = stage.folder / FORECAST
+    if stage.folder.parent == run and forecast.is_file():
+        row["memory_forecast"] = read_json(forecast)
     if stage.folder.parent != run:
         row["run"] = str(stage.folder)
     if name in fidelity.to_teacher:

@@ -1,0 +1,82 @@
+"""Memory that is not there, said in numbers that help: before any work, and when an allocator refuses all the same."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from ganlet.errors import GanletError
+from ganlet.files import MIB
+from ganlet.memory.forecast import Forecast, forecast, place_of
+from ganlet.memory.planner import SMALLEST_BATCH, largest_batch, require_weights_fit
+from ganlet.memory.ways import section_of
+from ganlet.training.plan import Plan
+
+MEMINFO = Path("/proc/meminfo")
+MARGIN = 0.8  # after a refusal: the share of the memory that the next try may plan with
+
+
+def require_memory(plans: Sequence[Plan], device: str, budget_mib: float | None) -> None:
+    """Raise GanletError when a stage cannot fit the recipe's training budget, or the memory of `device` (torch's name).
+
+    Only what certainly does not fit is refused: against a card the least that is assumed for its context counts.
+    """
+    limit_mib, there_mib = budget_mib or float("inf"), memory_mib(device)
+    for plan in plans:
+        found = forecast(plan, place_of(device))
+        require_weights_fit(found, limit_mib, "The budget training_memory_mib")
+        if found.peak_mib > limit_mib:
+            fits = largest_batch(plan, limit_mib, found.place, _peak_mib)
+            asked = f"needs about {found.peak_mib:.0f} MiB of tensors, but the budget allows {limit_mib:.0f} MiB"
+            raise _refusal(plan, asked, fits[0] if fits else 0)
+        if found.card_mib[0] > there_mib:
+            fits = largest_batch(plan, there_mib, found.place)
+            asked = f"needs {found.card_mib[0]:.0f} MiB or more, but this device has {there_mib:.0f} MiB"
+            raise _refusal(plan, asked, fits[0] if fits else 0)
+
+
+@contextmanager
+def out_of_memory(plan: Plan, predicted_mib: float, device: str) -> Iterator[None]:
+    """Turn an allocator's refusal into a sentence: what was asked, what was there, which batch should fit.
+
+    That memory ran out although the forecast fits shows that others hold some of it: half the batch at most.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        there_mib = memory_mib(device)
+        fits = largest_batch(plan, MARGIN * there_mib, place_of(device))
+        asked = (
+            f"asks for about {predicted_mib:.0f} MiB of tensors, but memory ran out on a device of {there_mib:.0f} MiB"
+        )
+        raise _refusal(plan, asked, min(fits[0], plan.train.batch // 2) if fits else 0) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is an allocator's refusal: CUDA's own class, or the processor allocator's message."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def memory_mib(device: str) -> float:
+    """Memory of a CUDA card, or what the processor has available, in MiB."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[1] / MIB
+    if MEMINFO.is_file():
+        kib = dict(re.findall(r"^(\w+): +(\d+) kB$", MEMINFO.read_text(), re.MULTILINE))
+        return int(kib["MemAvailable"]) * 1024 / MIB
+    return float("inf")  # the system does not tell; its own refusal is caught while training
+
+
+def _peak_mib(found: Forecast) -> float:
+    return found.peak_mib
+
+
+def _refusal(plan: Plan, asked: str, fits: int) -> GanletError:
+    remedy = "no batch fits, make its networks narrower"
+    if fits >= SMALLEST_BATCH:
+        remedy = f"a batch of {fits} should fit: --set {section_of(plan)}.train.batch={fits}"
+    return GanletError(f"Training {plan.stage} at batch {plan.train.batch} {asked}; {remedy}.")
