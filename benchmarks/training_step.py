@@ -55,7 +55,7 @@ def distill_plan(batch: int, divide: int) -> Plan:
 def published_wgan_step(state: State, reals: Callable[[int], np.ndarray], rng: torch.Generator) -> None:
     """The base work's teacher step: n_critic critic updates and one of the generator."""
     for number in range(N_CRITIC):
-        real = torch.from_numpy(reals(number))
+        real = torch.as_tensor(reals(number))
         fake = state.generator(torch.randn(len(real), LATENT, generator=rng))  # not detached
         real_scores, fake_scores = state.critic(real), state.critic(fake)
         epsilon = torch.rand(len(real), 1, 1, 1, generator=rng)
@@ -75,7 +75,7 @@ def published_wgan_step(state: State, reals: Callable[[int], np.ndarray], rng: t
 def published_distillation_step(state: State, reals: Callable[[int], np.ndarray], rng: torch.Generator) -> None:
     """The base work's distillation step, its unused first pass of the teacher included."""
     assert state.teacher is not None
-    real = torch.from_numpy(reals(0))
+    real = torch.as_tensor(reals(0))
     ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
     z = torch.randn(len(real), LATENT, generator=rng)
     student, teacher = state.generator(z), state.teacher(z)

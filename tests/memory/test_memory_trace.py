@@ -119,3 +119,16 @@ def test_a_distillation_holds_its_teacher(tiny: Recipe) -> None:
 
 def test_error_percent() -> None:
     assert Measurement(Peaks(200.0), "cpu").error_percent(190.0) == pytest.approx(-5.0)
+
+
+def test_what_is_overlooked_never_counts() -> None:
+    tracker = LiveStorages()
+    with FakeTensorMode():
+        pictures = torch.zeros(1000)
+        tracker.overlook(pictures)
+        with tracker:
+            view = pictures.reshape(10, 100)
+            doubled = view * 2
+    assert tracker.live_bytes == 4000
+    del doubled
+    assert tracker.live_bytes == 0

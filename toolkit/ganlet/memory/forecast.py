@@ -130,7 +130,8 @@ def _run(plan: Plan, tracker: LiveStorages, place: Place) -> slice:
         state.autocast = train.amp != "off"
         _name_tensors(state, tracker)
         pictures = torch.zeros(shape)
-        reals: RealBatch = lambda position: pictures  # noqa: E731  # numpy's memory, which no allocator of torch sees
+        tracker.overlook(pictures)  # on the processor they lie in numpy's memory, which torch's allocator does not see
+        reals: RealBatch = lambda position: pictures  # noqa: E731
         if place == "cuda":
             reals = lambda position: torch.zeros(shape)  # noqa: E731  # each batch is copied to the card
         with tracker, _named_gradients(state, tracker):

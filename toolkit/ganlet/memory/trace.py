@@ -53,6 +53,10 @@ class LiveStorages(TorchDispatchMode):
         if kind is not None:
             self._kinds[self._serials[identity]] = kind
 
+    def overlook(self, tensor: torch.Tensor) -> None:
+        """Never count the storage of `tensor`, which has to outlive the log: its memory is not the allocator's."""
+        self._serials[tensor.untyped_storage()._cdata] = -1
+
     def kind_of(self, serial: int) -> str:
         """What a storage was for."""
         return self._kinds.get(serial, OTHER)
