@@ -11,7 +11,7 @@ from ganlet.device import Sampler
 from ganlet.device.pictures import to_uint8
 from ganlet.device.runner import Runner
 from ganlet.metrics import Fidelity, Interval, compare, extract, feature_net, paired_change_percent
-from ganlet.verify.checks import Check, at_most
+from ganlet.verify.checks import Check, surely_at_most
 
 CHUNK = 256
 Progress = Callable[[int, int], None]
@@ -84,12 +84,15 @@ def measure_fidelity(
 
 
 def fidelity_check(name: str, change: Interval, limit_percent: float, samples: int, kind: str) -> Check:
-    """Whether a subject's distance to the data is at most `limit_percent` above its teacher's."""
+    """Whether a subject's distance to the data is at most `limit_percent` above its teacher's.
+
+    A statement about the whole interval of the paired change: passed, failed, or undecided with the samples it takes.
+    """
     reason = (
         f"Frechet distance to {kind} against the teacher's on the same {samples} latents, 95 % interval "
         f"{change.low:+.1f} to {change.high:+.1f} %"
     )
-    return at_most(f"fidelity of {name}", change.value, limit_percent, "%", reason)
+    return surely_at_most(f"fidelity of {name}", change, limit_percent, samples, reason)
 
 
 def _pictures(runner: Runner, seed: int, samples: int) -> Iterator[NDArray[np.uint8]]:

@@ -19,7 +19,7 @@ from ganlet.files import MB, write_bytes, write_json
 from ganlet.recipe import Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.verify.budget import check_budget
-from ganlet.verify.checks import Check
+from ganlet.verify.checks import Check, verdict_of
 from ganlet.verify.fidelity import (
     FidelityResult,
     Progress,
@@ -145,11 +145,10 @@ def _document(
 ) -> dict[str, Any]:
     """report.json as the design lays it down, and what a reader needs to judge it."""
     exported = run / ONNX
-    failed = any(check.status == "failed" for check in [*checks, *budget])
     return {
         "schema": SCHEMA,
         "run": recipe.run.name,
-        "verdict": "failed" if failed else "passed",
+        "verdict": verdict_of([*checks, *budget]),
         "stages": {name: _stage(name, stage, fidelity, run) for name, stage in stages.items()},
         "artifacts": [
             {
@@ -162,8 +161,8 @@ def _document(
                 "peak_memory_mib": footprint.peak_memory_mib,
             }
         ],
-        "budget": [_row(check) for check in budget],
-        "checks": [_row(check) for check in checks],
+        "budget": [check.as_json() for check in budget],
+        "checks": [check.as_json() for check in checks],
         "reference": {"kind": reference.kind, "count": len(reference.indices), "sha256": pictures.sha256},
         "provenance": {
             "recipe_sha256": recipe.sha256,
@@ -179,17 +178,6 @@ def _document(
             },
             "credits": [pictures.credit] if pictures.credit else [],
         },
-    }
-
-
-def _row(check: Check) -> dict[str, Any]:
-    return {
-        "name": check.name,
-        "unit": check.unit,
-        "limit": check.limit,
-        "measured": check.measured,
-        "status": check.status,
-        "reason": check.reason,
     }
 
 
