@@ -4,12 +4,12 @@
     OMP_NUM_THREADS=1 nice python benchmarks/fidelity_power.py --draws 5  # a quick look
 
 The data are 32 x 32 kittens. The "teacher" is exported/kittens/generator.onnx, its 64 x 64 pictures halved by averaging
-2 x 2 pixels. A "student" is the same pictures on the same latents, of which a fraction p is blurred (Gaussian, radius
-1 pixel, Pillow): picture i is blurred where u_i < p, with u_i uniform and drawn once. p is found by bisection such that
+2 x 2 pixels. A "student" is the same pictures on the same latents, of which a fraction p is blurred (Gaussian, radius 1
+pixel, Pillow): picture i is blurred where u_i < p, with u_i uniform and drawn once. p is found by bisection such that
 the distance of the whole pool to the data is 5, 10 or 20 % above the teacher's: this is the true change. Every picture
 is sent through the feature net once; then N latents and N pictures of the data are drawn from the pools, again and
-again, without putting back. A change is detected where the whole 95 % interval of the paired change lies above zero. Unpaired
-is the same with the student's pictures in another order, as if it had drawn other latents.
+again, each time without putting back. A change is detected where the whole 95 % interval of the paired change lies
+above zero. Unpaired is the same with the student's pictures in another order, as if it had drawn other latents.
 
 Extrapolation (Chong and Forsyth 2020): a line in 1/n through the distances at n = N, N/2 (mean of 2 parts) and N/4 (of
 4 parts), read at 1/n = 0.

@@ -1,8 +1,8 @@
 """Whether a generator repeats its training pictures: nearest neighbours, their rate, and a sheet to look at.
 
 Works on pixels (see `flattened`) and on features alike. "Near" is not a number somebody chose: pictures of the data
-that training never saw have nearest training neighbours too, and a sample is near where it is nearer to a training picture
-than all but one in twenty of them. A generator that does not memorise has a rate of about 0.05, or less.
+that training never saw have nearest training neighbours too, and a sample is near where it is nearer to a training
+picture than all but one in twenty of them. A generator that does not memorise has a rate of about 0.05, or less.
 """
 
 from dataclasses import dataclass

@@ -35,8 +35,15 @@ def choose_reference(pictures: PictureSet, holdout: float, seed: int, samples: i
     """At most `samples` held-out pictures; of the training pictures where the recipe holds none out."""
     train, held = pictures.split(holdout, seed)
     if len(held) >= 2:
-        return Reference("held-out pictures", pictures, held[:samples])
-    return Reference("training pictures", pictures, train[:samples])
+        return Reference("held-out pictures", pictures, evenly(held, samples))
+    return Reference("training pictures", pictures, evenly(train, samples))
+
+
+def evenly(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most `count` of sorted `indices`, evenly over all: a folder's first pictures may all be of one kind."""
+    if len(indices) <= count:
+        return indices
+    return indices[np.arange(count) * len(indices) // count]
 
 
 @dataclass(frozen=True)
