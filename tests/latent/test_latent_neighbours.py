@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ganlet.errors import GanletError
-from ganlet.latent import flattened, memorisation, neighbours_sheet
+from ganlet.latent import flattened, memorisation, neighbours_sheet, rms_unit
 from ganlet.latent.neighbours import GAP
 
 
@@ -35,15 +35,26 @@ def test_a_generator_that_repeats_its_training_pictures_is_found_out() -> None:
 
 
 def test_a_distance_in_pixels_is_the_root_mean_square_of_a_pixel() -> None:
-    a, b = np.zeros((1, 4, 4, 3), np.uint8), np.full((1, 4, 4, 3), 51, np.uint8)
-    assert np.linalg.norm(flattened(a) - flattened(b)) == pytest.approx(0.2, rel=1e-6)
-    assert flattened(a).shape == (1, 48)
+    base = np.zeros((1, 3, 4, 4), np.uint8)
+    rows = flattened(base)
+    assert rows.shape == (1, 48) and rows.dtype == np.uint8
+    found = memorisation(flattened(base + np.uint8(51)), rows, np.tile(rows, (2, 1)), unit=rms_unit(rows))
+    assert found.median == pytest.approx(0.2, rel=1e-12) and found.distances.shape == (1, 1)
+
+
+def test_large_pictures_are_halved_before_they_are_compared() -> None:
+    large = np.repeat(np.repeat(pictures(2, 0).transpose(0, 3, 1, 2), 32, axis=2), 32, axis=3)  # blocks of one colour
+    assert large.shape == (2, 3, 128, 128)
+    expected = np.repeat(np.repeat(pictures(2, 0).transpose(0, 3, 1, 2), 8, axis=2), 8, axis=3)
+    np.testing.assert_array_equal(flattened(large), expected.reshape(2, -1))
+    assert flattened(np.zeros((1, 3, 50, 50), np.uint8)).shape == (1, 3 * 25 * 25)
 
 
 def test_the_sheet_shows_each_sample_beside_its_neighbours() -> None:
     training, held, samples = pictures(40, 0), pictures(20, 1), pictures(12, 2)
     samples[10] = training[5]
-    found = memorisation(flattened(samples), flattened(training), flattened(held))
+    rows, base, others = (flattened(part.transpose(0, 3, 1, 2)) for part in (samples, training, held))
+    found = memorisation(rows, base, others)
     sheet = neighbours_sheet(samples, (found, training), (found, training))
     cell, height = 4 + 2, 8 * (4 + 2) + 2
     half = (1 * cell + 2) + 2 * (GAP + 3 * cell + 2)

@@ -39,6 +39,16 @@ def test_a_copy_is_at_exactly_zero_and_equal_ones_come_by_index() -> None:
     assert (distances[[0, 1, 2]] > 0).all()
 
 
+def test_bytes_are_searched_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "VALUES", 100)  # two rows at a time
+    random = np.random.default_rng(0)
+    base, queries = (random.integers(0, 256, (n, 48), dtype=np.uint8) for n in (30, 9))
+    distances, indices = nearest(queries, base, 2)
+    expected, order = brute_force(queries, base, 2, False)
+    np.testing.assert_allclose(distances, expected, rtol=1e-12)
+    np.testing.assert_array_equal(indices, order)
+
+
 def test_what_cannot_be_searched_is_refused() -> None:
     rows = np.zeros((3, 2))
     with pytest.raises(GanletError, match="3 pictures to search for 4 neighbours"):

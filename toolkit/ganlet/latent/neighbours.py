@@ -5,8 +5,9 @@ that training never saw have nearest training neighbours too, and a sample is ne
 picture than all but one in twenty of them. A generator that does not memorise has a rate of about 0.05, or less.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,18 @@ from ganlet.errors import GanletError
 from ganlet.metrics import Interval, proportion
 from ganlet.metrics.nearest import nearest
 
+
+class Pictures(Protocol):
+    """Training pictures (t, h, w, C), an array or what reads those that are asked for."""
+
+    def __getitem__(self, wanted: NDArray[np.int64], /) -> NDArray[np.uint8]: ...
+
+
 NEAR_SHARE = 0.05  # of held-out pictures that count as near
 ROWS = 8  # of the sheet, in each of its two halves
 SHOWN = 3  # neighbours beside each sample
 GAP = 4  # pixels
+COMPARED_PX = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +58,22 @@ class Memorisation:
         }
 
 
-def flattened(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 pictures (n, ...) as rows (n, d) in [0, 1], divided by sqrt(d): a distance is then the RMS of a pixel."""
-    rows = pictures.reshape(len(pictures), -1).astype(np.float32)
-    scaled: NDArray[np.float32] = rows / np.float32(255.0 * np.sqrt(rows.shape[1]))
-    return scaled
+def flattened(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 pictures (n, C, h, w) as rows of bytes (n, d), sides above 32 pixels halved until they are not.
+
+    Halving averages 2 x 2 pixels: two pictures are compared by what one sees of them, and in a time that does not grow.
+    """
+    small = pictures
+    while min(small.shape[2:]) > COMPARED_PX and small.shape[2] % 2 == small.shape[3] % 2 == 0:
+        n, channels, height, width = small.shape
+        quarters = small.reshape(n, channels, height // 2, 2, width // 2, 2)
+        small = np.rint(quarters.mean(axis=(3, 5), dtype=np.float32)).astype(np.uint8)
+    return small.reshape(len(small), -1)
+
+
+def rms_unit(rows: NDArray[np.uint8]) -> float:
+    """What turns a distance of `flattened` rows (n, d) into the root mean square of a pixel's difference, 0 to 1."""
+    return 1 / (255 * math.sqrt(rows.shape[1]))
 
 
 def memorisation(
@@ -61,33 +81,35 @@ def memorisation(
     training: NDArray[np.generic],
     held_out: NDArray[np.generic],
     k: int = SHOWN,
+    unit: float = 1.0,
 ) -> Memorisation:
     """Compare `samples` (n, d) and `held_out` (m, d) with their nearest of `training` (t, d), all in one space.
 
-    Raises GanletError for fewer than k training pictures, none held out, or values that are not finite.
+    Distances are told times `unit`. Raises GanletError for no training pictures, fewer than two held out, or values
+    that are not finite.
     """
     if len(held_out) < 2:
         raise GanletError(f"Got {len(held_out)} held-out pictures, expected 2 or more; set data.holdout above 0.")
-    distances, indices = nearest(samples, training, min(k, len(training)))
+    distances, indices = nearest(samples, training, max(1, min(k, len(training))))
     own, _ = nearest(held_out, training)
     near = float(np.quantile(own[:, 0], NEAR_SHARE))
     first = distances[:, 0]
     return Memorisation(
         rate=proportion(int((first <= near).sum()), len(first)),
         copies=proportion(int((first == 0.0).sum()), len(first)),
-        near=near,
-        median=float(np.median(first)),
-        held_out_median=float(np.median(own[:, 0])),
+        near=near * unit,
+        median=float(np.median(first)) * unit,
+        held_out_median=float(np.median(own[:, 0])) * unit,
         searched=len(training),
-        distances=distances,
+        distances=distances * unit,
         indices=indices,
     )
 
 
 def neighbours_sheet(
     samples: NDArray[np.uint8],
-    in_pixels: tuple[Memorisation, NDArray[np.uint8]],
-    in_features: tuple[Memorisation, NDArray[np.uint8]],
+    in_pixels: tuple[Memorisation, Pictures],
+    in_features: tuple[Memorisation, Pictures],
 ) -> NDArray[np.uint8]:
     """One sheet (H, W, C) of `samples` (n, h, w, C), each followed by its neighbours in pixels and in features.
 

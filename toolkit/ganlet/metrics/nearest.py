@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from ganlet.errors import GanletError
 from ganlet.metrics.checks import require_features, require_same_width
 
-QUERIES, BASE = 512, 4096  # rows of each side at a time: 8 MiB of distances
+QUERIES, BASE = 512, 4096  # rows of each side at a time at most: 8 MiB of distances
+VALUES = 2**22  # numbers of one side at a time: 32 MiB in float64
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -18,11 +19,12 @@ def nearest(
 
     Euclidean; the nearest first, equal ones by index. With `same` the queries are the base itself, and no row is its
     own neighbour. Candidates are found by |x|^2 + |y|^2 - 2 x.y in float32; the distances of those that are kept are
-    computed again in float64 from the differences, so that equal rows are at exactly 0. Raises GanletError for
-    features that are not finite, different widths, or fewer than k rows to choose from.
+    computed again in float64 from the differences, so that equal rows are at exactly 0. Rows may be bytes
+    too: only a block of them is ever converted. Raises GanletError for features that are not finite, different widths,
+    or fewer than k rows to choose from.
     """
-    require_features(queries, least=1)
-    require_features(base, least=1)
+    for rows in (queries, base):
+        require_features(rows if rows.dtype.kind == "f" else rows[:1], least=min(1, len(rows)))
     require_same_width(queries.shape[1], base.shape[1])
     if not 1 <= k <= len(base) - same:
         raise GanletError(f"Got {len(base)} pictures to search for {k} neighbours; give more pictures.")
@@ -30,8 +32,9 @@ def nearest(
     centre = base[: 4 * BASE].mean(axis=0, dtype=np.float64)
     spare = min(len(base) - same, k + 8)  # float32 may swap what is nearly equally far
     distances, indices = np.empty((len(queries), k)), np.empty((len(queries), k), dtype=np.int64)
-    for start in range(0, len(queries), QUERIES):
-        rows = queries[start : start + QUERIES].astype(np.float64)
+    step = min(QUERIES, max(1, VALUES // queries.shape[1]))
+    for start in range(0, len(queries), step):
+        rows = queries[start : start + step].astype(np.float64)
         found = _candidates((rows - centre).astype(np.float32), base, centre, spare, start if same else None)
         exact = np.stack([np.sqrt(np.square(rows - base[column]).sum(axis=1)) for column in found.T], axis=1)
         order = np.lexsort((found, exact), axis=1)[:, :k]
@@ -46,8 +49,9 @@ def _candidates(
     """Indices (n, count) of the rows of `base` that are nearest in float32; `own` is where the rows begin in it."""
     best = np.full((len(rows), count), np.inf, dtype=np.float32)
     kept = np.zeros((len(rows), count), dtype=np.int64)
-    for start in range(0, len(base), BASE):
-        block = (base[start : start + BASE].astype(np.float64) - centre).astype(np.float32)
+    step = min(BASE, max(1, VALUES // base.shape[1]))
+    for start in range(0, len(base), step):
+        block = (base[start : start + step].astype(np.float64) - centre).astype(np.float32)
         # |x|^2 is the same for all of a row's candidates.
         far = np.square(block).sum(axis=1) - 2.0 * (rows @ block.T)
         if own is not None:

@@ -54,6 +54,10 @@ class FidelityResult:
     to_teacher: Mapping[str, Fidelity]
     change_percent: Mapping[str, Interval]
     """Change of the Frechet distance to the data against the teacher's, on paired latents."""
+    features: Mapping[str, Features]
+    """Features (samples, d) of every subject's pictures, in the order of their latents."""
+    data: Features
+    """Features (pictures, d) of the reference."""
 
 
 def measure_fidelity(
@@ -87,6 +91,8 @@ def measure_fidelity(
         change_percent={
             name: paired_change_percent(to_data[name].fd, to_data["teacher"].fd, seed=seed) for name in others
         },
+        features=features,
+        data=data,
     )
 
 

@@ -28,8 +28,11 @@ from ganlet.verify.fidelity import (
     fidelity_check,
     measure_fidelity,
 )
+from ganlet.verify.maps import feature_map
+from ganlet.verify.memorised import SAMPLES, Memorised, measure_memorised
 from ganlet.verify.parity import Parity, check_parity
 from ganlet.verify.torch_runner import TorchRunner
+from ganlet.verify.variety import VarietyResult, measure_variety
 
 SCHEMA = 1
 ONNX = "generator.onnx"
@@ -63,7 +66,10 @@ def verify_run(
         seed=recipe.run.seed,
         progress=progress,
     )
+    variety = measure_variety(fidelity, runners, reference, recipe.run.seed)
+    memorised = _memorised(runners[ONNX], fidelity, reference, recipe)
     write_samples(run / "samples", runners, reference, recipe.run.seed)
+    write_maps(run / "samples", fidelity, memorised, recipe.run.seed)
     footprint = measure(exported)
     own = [stage for stage in stages.values() if stage.folder.parent == run]
     budget = check_budget(
@@ -79,6 +85,7 @@ def verify_run(
         if name != "transfer"  # another domain's teacher says nothing of its quality
     ]
     report = _document(run, recipe, pictures, stages, fidelity, parity, footprint, checks, budget, reference)
+    report |= _trust(variety, memorised)
     report["provenance"]["command"] = command or f"ganlet verify {run.name}"
     report["key"] = verification_key(run, recipe, stages, pictures)
     write_json(run / "report.json", report)
@@ -126,6 +133,33 @@ def write_samples(folder: Path, runners: Mapping[str, Runner], reference: Refere
         write_bytes(folder / f"{name}.png", encode_png(grid(images, columns=SHEET_COLUMNS)))
     real = np.asarray(reference.pictures.pictures[reference.indices[:SHEET]]).transpose(0, 2, 3, 1)
     write_bytes(folder / "data.png", encode_png(grid(real, columns=SHEET_COLUMNS)))
+
+
+def write_maps(folder: Path, fidelity: FidelityResult, memorised: Memorised | None, seed: int) -> None:
+    """The map of the features, and the sheet of nearest training pictures where pictures are held out."""
+    shown = {"data": fidelity.data} | {
+        name: fidelity.features[name] for name in ("teacher", ONNX) if name in fidelity.features
+    }
+    write_bytes(folder / "features.png", feature_map(shown, seed))
+    if memorised is not None:
+        write_bytes(folder / "neighbours.png", encode_png(memorised.sheet))
+
+
+def _memorised(runner: Runner, fidelity: FidelityResult, reference: Reference, recipe: Recipe) -> Memorised | None:
+    """Nothing where no pictures are held out: what is near to a training picture is then unknown."""
+    training, held = reference.pictures.split(recipe.data.holdout, recipe.data.seed)
+    if len(held) < 2:
+        return None
+    drawn = Sampler.of(runner).images(0, min(SAMPLES, recipe.verify.samples), recipe.run.seed)
+    return measure_memorised(
+        drawn,
+        ONNX,
+        fidelity,
+        reference,
+        training,
+        net_name=recipe.verify.features,
+        samples=recipe.verify.samples,
+    )
 
 
 # ---------------------------------------------------------------- the document
@@ -178,6 +212,16 @@ def _document(
             },
             "credits": [pictures.credit] if pictures.credit else [],
         },
+    }
+
+
+def _trust(variety: VarietyResult, memorised: Memorised | None) -> dict[str, Any]:
+    """Variety, memorisation, and the warnings that follow from them; none of these enters the verdict."""
+    unknown = {"status": "not_verified", "reason": "No pictures are held out; set data.holdout above 0."}
+    return {
+        "variety": variety.as_json(),
+        "memorisation": unknown if memorised is None else memorised.as_json(),
+        "warnings": variety.warnings() + ([] if memorised is None else memorised.warnings(ONNX)),
     }
 
 
