@@ -12,6 +12,7 @@ from ganlet.metrics.collapse import (
     latent_spread,
     modes_covered,
     near_distance,
+    total_spread,
     within_share,
 )
 
@@ -79,6 +80,16 @@ def test_a_student_that_loses_directions_is_told_from_its_teacher() -> None:
     assert change.high < -40
     same = paired_change_percent(effective_rank(teacher), effective_rank(teacher * 3))
     assert same.value == pytest.approx(0, abs=1e-9) and same.high == pytest.approx(0, abs=1e-9)
+
+
+def test_pictures_that_move_together_have_less_spread_but_the_same_rank() -> None:
+    rows = np.random.default_rng(0).standard_normal((300, 6)) * np.arange(1, 7)
+    whole, shrunk = total_spread(rows), total_spread(rows * 0.5 + 3)
+    assert whole.value == pytest.approx(np.trace(np.cov(rows.T, bias=True)), rel=1e-12)
+    assert whole.low < 91 < whole.high  # 1 + 4 + ... + 36
+    assert paired_change_percent(shrunk, whole).value == pytest.approx(-75, abs=1e-9)
+    assert effective_rank(rows * 0.5).value == pytest.approx(effective_rank(rows).value, rel=1e-12)
+    assert total_spread(np.ones((4, 3))).value == 0.0
 
 
 def blobs(spread: float, count: int = 50, clusters: int = 6) -> tuple[np.ndarray, np.ndarray]:

@@ -50,6 +50,16 @@ def effective_rank(features: NDArray[np.generic], seed: int = 0) -> Figure:
     return figure(rank, influence - influence.mean(), np.zeros(1), seed=seed, least=1.0)
 
 
+def total_spread(features: NDArray[np.generic], seed: int = 0) -> Figure:
+    """Mean squared distance of `features` (N, d) from their mean: the trace of the covariance divided by N.
+
+    Effective rank and `within_share` do not change when all pictures move towards one; this does. Raises GanletError as
+    `effective_rank`.
+    """
+    centred, total = _centred(features)
+    return mean_figure(np.square(centred).sum(axis=1) if total else np.zeros(len(features)), seed)
+
+
 def cluster_centres(features: NDArray[np.generic], count: int = CLUSTERS, seed: int = 0) -> Array:
     """Centres (count, d) of `features` (N, d) by k-means, seeded as k-means++ (Arthur and Vassilvitskii 2007).
 

@@ -20,6 +20,7 @@ from ganlet.metrics.collapse import (
     latent_spread,
     modes_covered,
     near_distance,
+    total_spread,
     within_share,
 )
 from ganlet.verify.fidelity import FidelityResult, Reference
@@ -29,11 +30,12 @@ BATCH = 64
 
 # A student is smaller than its teacher and may be a little less varied. Warned of is a loss beyond what students that
 # are not collapsed show, and only where the whole 95 % interval lies beyond it. README, "What a verdict means".
-LEAST_CHANGE_PERCENT = {"effective_rank": -20.0, "within_share": -20.0, "latent_spread": -30.0}
+LEAST_CHANGE_PERCENT = {"effective_rank": -20.0, "within_share": -20.0, "spread": -30.0, "latent_spread": -30.0}
 MOST_MORE_DUPLICATES = 0.05  # of the pictures, more than the teacher has
 NAMES = {
     "effective_rank": "effective rank of its features",
-    "within_share": "spread within clusters",
+    "within_share": "share of the spread that is within clusters",
+    "spread": "spread of its features",
     "latent_spread": "movement of its pictures per unit of latent",
 }
 
@@ -43,7 +45,7 @@ class Variety:
     """Indicators of one subject. Data have no latents, pictures without labels no modes."""
 
     smooth: Mapping[str, Figure]
-    """effective_rank, within_share and, for a generator, latent_spread."""
+    """effective_rank, within_share, spread and, for a generator, latent_spread."""
     duplicates: Interval
     modes: Interval | None
 
@@ -90,6 +92,7 @@ def measure_variety(
         smooth = {
             "effective_rank": effective_rank(features, seed),
             "within_share": within_share(features, centres, seed),
+            "spread": total_spread(features, seed),
         }
         if runner is not None:
             z = latents(seed, 0, min(SPREAD_LATENTS, len(features)), runner.latent_dim)
