@@ -116,6 +116,24 @@ def test_interrupted_and_resumed_is_bit_equal(make_recipe: MakeRecipe, tmp_path:
     assert measured[0] == measured[1] and len(measured[0]) == 5
 
 
+def test_what_was_measured_past_the_last_checkpoint_is_measured_again(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_recipe(teacher__train__evaluate_steps=3, teacher__train__ema=0.5, teacher__train__lr=1e-3)
+    whole = train(recipe, tmp_path / "whole", brightness)
+    plan = teacher_plan(recipe)
+
+    def dying(state: Any, *rest: Any) -> Any:
+        if state.step == 20:  # the last checkpoint is that of step 14, the last measurement that of 18
+            raise RuntimeError("killed")
+        return plan.step(state, *rest)
+
+    with pytest.raises(RuntimeError, match="killed"):
+        train(recipe, tmp_path / "cut", brightness, step=dying)
+    resumed = train(recipe, tmp_path / "cut", brightness)
+    assert resumed.weights_sha256 == whole.weights_sha256
+    assert resumed.training["evaluation"] == whole.training["evaluation"]
+    assert (tmp_path / "cut" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+
+
 def test_a_kill_after_the_early_stop_resumes_to_the_same_stage(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     recipe = make_recipe(teacher__train__evaluate_steps=4, teacher__train__patience=1)
     whole = train(recipe, tmp_path, Scripted(1.0, 2.0))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from ganlet.artifact import load_stage
+from ganlet.cli import app
 from ganlet.data import PictureSet
 from ganlet.device.latents import latents
 from ganlet.files import read_json
 from ganlet.metrics import Interval, proportion
 from ganlet.pipeline import Workplace, open_pictures
 from ganlet.recipe import load_recipe
+from ganlet.report import write_report
 from ganlet.verify.checks import Check, at_most, surely_at_most, verdict_of
 from ganlet.verify.fidelity import FidelityResult, Reference, choose_reference, evenly, measure_fidelity
 from ganlet.verify.maps import feature_map
@@ -135,7 +139,7 @@ def test_a_generator_of_training_pictures_is_warned_of(finished_run: Path) -> No
     place = place_of(finished_run)
     training, _ = place.pictures.split(0.2, 0)
     copies = np.array(place.pictures.pictures[training[:80]]).transpose(0, 2, 3, 1)
-    arguments = {"net_name": "lite0", "samples": 160}
+    arguments = {"net_name": "lite0", "samples": 40}
     found = measure_memorised(copies, "student", fidelity, reference, training, **arguments)  # type: ignore[arg-type]
     assert found.pixels.copies.value == 1.0 and found.pixels.searched == len(training) == 320
     assert np.array_equal(found.pixels.indices[:, 0], np.arange(80))
@@ -164,6 +168,17 @@ def test_the_report_holds_variety_memorisation_and_warnings(finished_run: Path) 
         assert min(Image.open(finished_run / "samples" / f"{name}.png").size) > 100
 
 
+def test_a_student_of_a_transferred_gan_is_compared_with_it(finished_run: Path) -> None:
+    transferred = TorchRunner.of_stage(load_stage(finished_run / "teacher"))
+    runners = {"transfer": transferred, "student": Changed(transferred, same=True)}
+    reference = choose_reference(place_of(finished_run).pictures, 0.2, 0, 60)
+    found = measure_fidelity(
+        runners, reference, net_name="lite0", samples=60, seed=0, progress=lambda done, total: None
+    )
+    assert found.baseline == "transfer" and list(found.change_percent) == ["student"]
+    assert any("spread" in warning for warning in measure_variety(found, runners, reference, 0).warnings())
+
+
 def test_the_map_repeats_itself_and_shows_every_set() -> None:
     random = np.random.default_rng(0)
     sets = {name: random.standard_normal((20, 6)).astype(np.float32) for name in ("data", "teacher", "student")}
@@ -172,3 +187,20 @@ def test_the_map_repeats_itself_and_shows_every_set() -> None:
     pixels = np.asarray(Image.open(io.BytesIO(first)).convert("RGB")).reshape(-1, 3)
     for colour in ("9aa3ab", "b3530b", "0b63b0"):
         assert (pixels == tuple(bytes.fromhex(colour))).all(axis=1).any(), colour
+
+
+@pytest.mark.slow
+def test_an_undecided_run_exits_with_one_and_says_why(finished_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "tiny"))
+    recipe = (run / "recipe.toml").read_text()
+    (run / "recipe.toml").write_text(recipe.replace("max_drop_percent = 1000.0", "max_drop_percent = 0.5"))
+    done = CliRunner().invoke(app, ["verify", str(run)], env={"COLUMNS": "200"})
+    report = read_json(run / "report.json")
+    status = {check["name"]: check["status"] for check in report["checks"]}
+    assert status["fidelity of student"] == status["fidelity of generator.onnx"] == "undecided"
+    assert done.exit_code == 1 and report["verdict"] == "failed"
+    assert "undecided is no pass: fidelity of student, fidelity of generator.onnx" in " ".join(done.output.split())
+    assert "80 samples cannot tell a change of" in " ".join(done.output.split())
+    assert "? Undecided in 2 of 7 checks" in write_report(run).read_text().replace(
+        '<span aria-hidden="true">?</span>', "?"
+    )

@@ -14,6 +14,7 @@ from ganlet.metrics import Fidelity, Interval, compare, extract, feature_net, pa
 from ganlet.verify.checks import Check, surely_at_most
 
 CHUNK = 256
+BASELINES = ("teacher", "transfer")  # a transferred GAN is the teacher of a student that is distilled from it
 Progress = Callable[[int, int], None]
 Features = NDArray[np.float32]
 
@@ -53,7 +54,9 @@ class FidelityResult:
     to_data: Mapping[str, Fidelity]
     to_teacher: Mapping[str, Fidelity]
     change_percent: Mapping[str, Interval]
-    """Change of the Frechet distance to the data against the teacher's, on paired latents."""
+    """Change of the Frechet distance to the data against the baseline's, on paired latents."""
+    baseline: str | None
+    """The subject that the others are to keep up with, one of BASELINES."""
     features: Mapping[str, Features]
     """Features (samples, d) of every subject's pictures, in the order of their latents."""
     data: Features
@@ -69,7 +72,10 @@ def measure_fidelity(
     seed: int,
     progress: Progress,
 ) -> FidelityResult:
-    """Distances of `samples` pictures of every runner to the data and, where there is one, to the "teacher"."""
+    """Distances of `samples` pictures of every runner to the data and, where there is one, to the teacher.
+
+    The teacher of a student is the stage "teacher" or, in a run that transfers first, the stage "transfer".
+    """
     net = feature_net(net_name)
     in_all = len(reference.indices) + samples * len(runners)
     done = 0
@@ -84,16 +90,11 @@ def measure_fidelity(
         features[name] = extract(net, _pictures(runner, seed, samples), tell)
         done += samples
     to_data = {name: compare(f, data, net=net_name, seed=seed) for name, f in features.items()}
-    others = [name for name in features if name != "teacher"] if "teacher" in features else []
-    return FidelityResult(
-        to_data=to_data,
-        to_teacher={name: compare(features[name], features["teacher"], net=net_name, seed=seed) for name in others},
-        change_percent={
-            name: paired_change_percent(to_data[name].fd, to_data["teacher"].fd, seed=seed) for name in others
-        },
-        features=features,
-        data=data,
-    )
+    baseline = next((name for name in BASELINES if name in features), None)
+    others = [name for name in features if name != baseline] if baseline else []
+    to_teacher = {n: compare(features[n], features[baseline], net=net_name, seed=seed) for n in others if baseline}
+    changes = {n: paired_change_percent(to_data[n].fd, to_data[baseline].fd, seed=seed) for n in others if baseline}
+    return FidelityResult(to_data, to_teacher, changes, baseline, features, data)
 
 
 def fidelity_check(name: str, change: Interval, limit_percent: float, samples: int, kind: str) -> Check:

@@ -1,5 +1,6 @@
 """Memorisation: whether the exported file repeats its training pictures, and a sheet that shows the nearest ones."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,11 @@ class Memorised:
         ]
 
 
+def searched_in_features(training: int, samples: int) -> int:
+    """How many of the training pictures are searched in features."""
+    return min(training, PER_SAMPLE * samples)
+
+
 def measure_memorised(
     drawn: NDArray[np.uint8],
     name: str,
@@ -48,14 +54,18 @@ def measure_memorised(
     *,
     net_name: str,
     samples: int,
+    progress: Callable[[int], None] | None = None,
 ) -> Memorised:
-    """Search the training pictures for the neighbours of `drawn` (n, h, w, C), the first pictures of subject `name`."""
+    """Search the training pictures for the neighbours of `drawn` (n, h, w, C), the first pictures of subject `name`.
+
+    `progress` is told how many training pictures went through the feature net.
+    """
     pictures = reference.pictures
     count = min(SAMPLES, len(drawn))
     held = evenly(np.arange(len(reference.indices)), SAMPLES)
-    in_pixels, in_features = evenly(training, IN_PIXELS), evenly(training, PER_SAMPLE * samples)
+    in_pixels, in_features = evenly(training, IN_PIXELS), evenly(training, searched_in_features(len(training), samples))
     rows = _rows(pictures, in_pixels)
-    known = extract(feature_net(net_name), (_some(pictures, part) for part in _chunks(in_features)))
+    known = extract(feature_net(net_name), (_some(pictures, part) for part in _chunks(in_features)), progress)
     pixels = memorisation(
         flattened(drawn[:count].transpose(0, 3, 1, 2)),
         rows,

@@ -61,6 +61,7 @@ class VarietyResult:
 
     subjects: Mapping[str, Variety]
     change_percent: Mapping[str, Mapping[str, Interval]]
+    baseline: str | None = "teacher"
 
     def as_json(self) -> dict[str, Any]:
         rows = {name: variety.as_json() for name, variety in self.subjects.items()}
@@ -70,11 +71,12 @@ class VarietyResult:
 
     def warnings(self) -> list[str]:
         """A sentence for each indicator by which a student has collapsed relative to its teacher."""
-        found = []
-        for name in (name for name in self.change_percent if name == "student"):
-            found += _changes_to_warn_of(name, self.change_percent[name])
-            found += _shares_to_warn_of(name, self.subjects[name], self.subjects["teacher"])
-        return found
+        if self.baseline is None or "student" not in self.change_percent:
+            return []
+        student, teacher = self.subjects["student"], self.subjects[self.baseline]
+        return _changes_to_warn_of("student", self.change_percent["student"]) + _shares_to_warn_of(
+            "student", student, teacher
+        )
 
 
 def measure_variety(
@@ -104,8 +106,9 @@ def measure_variety(
 
     subjects = {"data": judge(data, None)}
     subjects |= {name: judge(features, runners[name]) for name, features in fidelity.features.items()}
-    changes = {name: _changes(subjects[name], subjects["teacher"], seed) for name in fidelity.change_percent}
-    return VarietyResult(subjects, changes)
+    baseline = fidelity.baseline
+    changes = {name: _changes(subjects[name], subjects[baseline], seed) for name in fidelity.change_percent if baseline}
+    return VarietyResult(subjects, changes, baseline)
 
 
 def _changes(subject: Variety, teacher: Variety, seed: int) -> dict[str, Interval]:

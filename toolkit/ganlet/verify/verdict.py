@@ -2,20 +2,17 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ganlet.artifact import GENERATOR, Stage, describe_file, find_stage, manifest_entry, stages_of
 from ganlet.data import PictureSet
 from ganlet.device import OnnxRunner, Sampler
 from ganlet.device.footprint import Footprint, measure
-from ganlet.device.pictures import encode_png, grid
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
-from ganlet.files import MB, write_bytes, write_json
+from ganlet.files import MB, write_json
 from ganlet.recipe import Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.verify.budget import check_budget
@@ -28,16 +25,15 @@ from ganlet.verify.fidelity import (
     fidelity_check,
     measure_fidelity,
 )
-from ganlet.verify.maps import feature_map
-from ganlet.verify.memorised import SAMPLES, Memorised, measure_memorised
+from ganlet.verify.memorised import SAMPLES, Memorised, measure_memorised, searched_in_features
 from ganlet.verify.parity import Parity, check_parity
+from ganlet.verify.sheets import write_maps, write_samples
 from ganlet.verify.torch_runner import TorchRunner
 from ganlet.verify.variety import VarietyResult, measure_variety
 
 SCHEMA = 1
+REVISION = "2"  # of what a report holds and how it judges: reports of another one are made again
 ONNX = "generator.onnx"
-SHEET = 32  # pictures in each sheet of samples/
-SHEET_COLUMNS = 8
 
 
 def verify_run(
@@ -58,16 +54,19 @@ def verify_run(
         runners[ONNX], TorchRunner.of_stage(source), limit=recipe.verify.parity_max_abs, seed=recipe.run.seed
     )
     reference = choose_reference(pictures, recipe.data.holdout, recipe.data.seed, recipe.verify.samples)
+    training, held = pictures.split(recipe.data.holdout, recipe.data.seed)
+    first = len(reference.indices) + recipe.verify.samples * len(runners)
+    in_all = first + (searched_in_features(len(training), recipe.verify.samples) if len(held) >= 2 else 0)
     fidelity = measure_fidelity(
         runners,
         reference,
         net_name=recipe.verify.features,
         samples=recipe.verify.samples,
         seed=recipe.run.seed,
-        progress=progress,
+        progress=lambda done, _: progress(done, in_all),
     )
     variety = measure_variety(fidelity, runners, reference, recipe.run.seed)
-    memorised = _memorised(runners[ONNX], fidelity, reference, recipe)
+    memorised = _memorised(runners[ONNX], fidelity, reference, recipe, lambda done: progress(first + done, in_all))
     write_samples(run / "samples", runners, reference, recipe.run.seed)
     write_maps(run / "samples", fidelity, memorised, recipe.run.seed)
     footprint = measure(exported)
@@ -122,43 +121,33 @@ def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pic
     """What a report depends on: equal keys mean that it need not be made again."""
     weights = {name: stage.weights_sha256 for name, stage in stages.items()}
     return recipe.key(
-        "data", "verify", "budget", data=pictures.sha256, onnx=describe_file(run / ONNX)["sha256"], **weights
+        "data",
+        "verify",
+        "budget",
+        report=REVISION,
+        data=pictures.sha256,
+        onnx=describe_file(run / ONNX)["sha256"],
+        **weights,
     )
 
 
-def write_samples(folder: Path, runners: Mapping[str, Runner], reference: Reference, seed: int) -> None:
-    """A sheet of the same latents for every runner, and one of the data."""
-    for name, runner in runners.items():
-        images = Sampler.of(runner).images(0, SHEET, seed)
-        write_bytes(folder / f"{name}.png", encode_png(grid(images, columns=SHEET_COLUMNS)))
-    real = np.asarray(reference.pictures.pictures[reference.indices[:SHEET]]).transpose(0, 2, 3, 1)
-    write_bytes(folder / "data.png", encode_png(grid(real, columns=SHEET_COLUMNS)))
-
-
-def write_maps(folder: Path, fidelity: FidelityResult, memorised: Memorised | None, seed: int) -> None:
-    """The map of the features, and the sheet of nearest training pictures where pictures are held out."""
-    shown = {"data": fidelity.data} | {
-        name: fidelity.features[name] for name in ("teacher", ONNX) if name in fidelity.features
-    }
-    write_bytes(folder / "features.png", feature_map(shown, seed))
-    if memorised is not None:
-        write_bytes(folder / "neighbours.png", encode_png(memorised.sheet))
-
-
-def _memorised(runner: Runner, fidelity: FidelityResult, reference: Reference, recipe: Recipe) -> Memorised | None:
+def _memorised(
+    runner: Runner, fidelity: FidelityResult, reference: Reference, recipe: Recipe, progress: Callable[[int], None]
+) -> Memorised | None:
     """Nothing where no pictures are held out: what is near to a training picture is then unknown."""
     training, held = reference.pictures.split(recipe.data.holdout, recipe.data.seed)
     if len(held) < 2:
         return None
-    drawn = Sampler.of(runner).images(0, min(SAMPLES, recipe.verify.samples), recipe.run.seed)
+    samples = recipe.verify.samples
     return measure_memorised(
-        drawn,
+        Sampler.of(runner).images(0, min(SAMPLES, samples), recipe.run.seed),
         ONNX,
         fidelity,
         reference,
         training,
         net_name=recipe.verify.features,
-        samples=recipe.verify.samples,
+        samples=samples,
+        progress=progress,
     )
 
 
