@@ -194,7 +194,8 @@ def tables(rows: list[dict[str, Any]], truth: dict[str, Any]) -> None:
             half, wide = (np.mean([(i["high"] - i["low"]) / 2 for i in some]) for some in (paired, unpaired))
             reads = np.mean([i["value"] for i in paired])
             holds = sum(i["low"] <= true <= i["high"] for i in paired)
-            print(f"{count:5} {true:10.1f} % {reads:+6.1f} % {detected:4}/{len(found):<4} {half:9.2f} % {holds:7}/{len(found):<4} "
+            print(f"{count:5} {true:10.1f} % {reads:+6.1f} % {detected:4}/{len(found):<4} {half:9.2f} % "
+                  f"{holds:7}/{len(found):<4} "
                   f"{alone:14}/{len(found):<4} {wide:9.2f} %")  # fmt: skip
     first = next((row for row in of[BASE_WORK] if row["draw"] == 0), None)
     if first:
