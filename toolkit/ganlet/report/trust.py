@@ -41,7 +41,7 @@ def _cell(row: Json, key: str) -> tuple[str, str, str]:
     if value is None:
         return "", "", ""
     change = interval(table(row, "change_percent"), key)
-    told = f"{percent(change.value)} to the teacher" if change else ""
+    told = percent(change.value) if change else ""
     if key in SHARES:
         hundredfold = Interval(100 * value.value, *(None if b is None else 100 * b for b in (value.low, value.high)))
         return figure(hundredfold.value, "%", digits=3), bounds(_rounded(hundredfold)), told
