@@ -28,9 +28,10 @@ from ganlet.verify.fidelity import FidelityResult, Reference
 SPREAD_LATENTS = 256  # that latent_spread is measured at
 BATCH = 64
 
-# A student is smaller than its teacher and may be a little less varied. Warned of is a loss beyond what students that
-# are not collapsed show, and only where the whole 95 % interval lies beyond it. README, "What a verdict means".
-LEAST_CHANGE_PERCENT = {"effective_rank": -20.0, "within_share": -20.0, "spread": -30.0, "latent_spread": -30.0}
+# A student is smaller than its teacher and may be a little less varied; those of the shipped recipes lose at most some
+# percent. Warned of is a loss whose whole 95 % interval lies beyond these. Generators that are made to collapse on
+# purpose lose more, even where their Frechet distance is within its limit still: benchmarks/collapse_warnings.py.
+LEAST_CHANGE_PERCENT = {"effective_rank": -10.0, "within_share": -10.0, "spread": -20.0, "latent_spread": -15.0}
 MOST_MORE_DUPLICATES = 0.05  # of the pictures, more than the teacher has
 NAMES = {
     "effective_rank": "effective rank of its features",
