@@ -3,9 +3,9 @@
     ganlet run recipes/kittens-quick.toml && OMP_NUM_THREADS=1 nice python benchmarks/collapse_warnings.py
 
 The "students" are the run's own teacher with its latents changed on their way: shrunk, cut to the first few numbers
-(the rest 0), or moved to the nearest of a few centres with a third of their own value left. The run's true student is the
-first line. Printed are the changes against the teacher in percent with their 95 % intervals, on the same latents, and
-whether `ganlet verify` would warn. Movement jumps where a latent crosses from one centre to the next.
+(the rest 0), or moved to the nearest of a few centres with a third of their own value left. The run's true student is
+the first line. Printed are the changes against the teacher in percent with their 95 % intervals, on the same latents,
+and whether `ganlet verify` would warn. Movement jumps where a latent crosses from one centre to the next.
 """
 
 import argparse
