@@ -131,7 +131,7 @@ def sampling() -> dict[str, Any]:
 
 def own_cost_mib() -> float:
     """Peak of a fresh process that forecasts the largest case at batch 512, all libraries included."""
-    code = "from memory_forecast import CASES, forecast, peak_memory_mib as peak\n"
+    code = "from memory_forecast import CASES, forecast\nfrom ganlet.device.footprint import peak_memory_mib as peak\n"
     code += "for place in ('cuda', 'cpu'): forecast(CASES['wgan-gp, average'](512), place)\nprint(peak())"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent

@@ -332,7 +332,7 @@ def test_budget_measures_and_fits(ganlet: Callable[..., Answer], recipe_path: Pa
     code, text, _ = ganlet("budget", recipe_path, "--vram-gb", 2, "--measure", "--fit", "--json")
     answer = json.loads(text.splitlines()[-1])
     teacher = answer["stages"][0]
-    assert code == 0 and abs(teacher["measured"]["error_percent"]) < 10  # scratchpads of a net of 30 kB
+    assert code == 0 and abs(teacher["measured"]["error_percent"]) < 25  # scratchpads beside a net of 30 kB
     (best,) = [option for option in teacher["options"] if option["recommended"]]
     assert best["batch"] >= 8 and best["words"] == [f"--set teacher.train.batch={best['batch']}"]
     assert "The recipe's own batch 8 fits" in text

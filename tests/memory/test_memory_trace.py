@@ -76,6 +76,13 @@ def test_parts_are_what_adam_and_the_networks_hold(make_recipe: Callable[..., Re
     assert found.card_mib[0] > found.reserved_mib and found.card_mib[1] > found.card_mib[0]
 
 
+def test_the_best_generator_so_far_is_held_apart(make_recipe: Callable[..., Recipe]) -> None:
+    without, keeping = (teacher_plan(make_recipe(teacher__train__evaluate_steps=steps)) for steps in (0, 10))
+    generator, _ = sizes(keeping)
+    assert forecast(keeping).parts["best"] * MIB == 4 * generator
+    assert "best" not in forecast(without).parts
+
+
 def plan_parameters(plan: Plan) -> list[torch.nn.Parameter]:
     from ganlet.models import build_critic, build_generator
 

@@ -6,9 +6,20 @@ import numpy as np
 import pytest
 
 from ganlet.errors import GanletError
-from ganlet.metrics import Figure, frechet_distance, intervals, kernel_distance, moments, paired_change_percent
+from ganlet.metrics import (
+    Figure,
+    Interval,
+    decide,
+    frechet_distance,
+    intervals,
+    kernel_distance,
+    moments,
+    paired_change_percent,
+    pictures_needed,
+    proportion,
+)
 from ganlet.metrics.frechet import frechet_influence
-from ganlet.metrics.intervals import figure
+from ganlet.metrics.intervals import figure, mean_figure
 from ganlet.metrics.kernel import kernel_influence
 
 DIM, COUNT = 5, 500
@@ -110,3 +121,59 @@ def test_a_change_of_unpaired_sets_or_from_zero_is_refused() -> None:
         paired_change_percent(one, figure(0.0, zeros, zeros))
     with pytest.raises(GanletError, match="too close to zero"):
         paired_change_percent(one, figure(0.1, np.array([-3.0, -1.0, 1.0, 3.0]), zeros))
+
+
+def test_intervals_cover_as_often_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 simulations of a 95 % interval: of the distance, of the change on paired latents, of a mean and a share."""
+    monkeypatch.setattr(intervals, "RESAMPLES", 200)
+    change = 100 * (((SHIFT - 0.2) @ (SHIFT - 0.2) + ((SCALE - 1) ** 2).sum()) / TRUTH - 1)
+    covered = dict.fromkeys(("distance", "change", "mean", "share"), 0)
+    for seed in range(200):
+        x, y = sets(seed)
+        teacher, student = (figure(*frechet_influence(part, y), seed=seed) for part in (x, x + 0.2))
+        paired = paired_change_percent(student, teacher, seed)
+        mean = mean_figure(np.random.default_rng(seed).exponential(size=200), seed)
+        share = proportion(int(np.random.default_rng(seed).binomial(300, 0.04)), 300)
+        covered["distance"] += teacher.low <= TRUTH <= teacher.high
+        covered["change"] += paired.low <= change <= paired.high
+        covered["mean"] += mean.low <= 1 <= mean.high
+        covered["share"] += share.low <= 0.04 <= share.high
+    assert all(180 <= count <= 198 for count in covered.values()), covered
+
+
+def test_a_share_is_between_its_exact_bounds() -> None:
+    from scipy.stats import binomtest
+
+    for hits, count in ((0, 20), (1, 50), (25, 50), (400, 400)):
+        wilson = binomtest(hits, count).proportion_ci(0.95, method="wilson")
+        found = proportion(hits, count)
+        assert (found.value, found.low, found.high) == pytest.approx((hits / count, wilson.low, wilson.high), abs=1e-6)
+        assert found.low <= found.value <= found.high
+    for hits, count in ((1, 0), (3, 2), (-1, 4)):
+        with pytest.raises(GanletError, match=f"{hits} of {count} for a share"):
+            proportion(hits, count)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decision"),
+    [(-3.1, 1.1, "passed"), (10.7, 15.0, "passed"), (10.7, 15.01, "undecided"), (15.0, 20.0, "undecided"),
+     (15.01, 20.0, "failed")],
+)  # fmt: skip
+def test_a_decision_is_about_the_whole_interval(low: float, high: float, decision: str) -> None:
+    assert decide(Interval((low + high) / 2, low, high), 15.0) == decision
+
+
+def test_the_pictures_that_are_needed_decide() -> None:
+    """The interval of the mean of N numbers shrinks as 1 / sqrt(N): with M of them it just leaves the limit alone."""
+    assert pictures_needed(Interval(10.0, 0.0, 20.0), 15.0, 500) == 2000  # half of 10 to half of 5: four times as many
+    assert pictures_needed(Interval(20.0, 10.0, 40.0), 15.0, 500) == 2000  # the half that faces the limit counts
+    assert pictures_needed(Interval(14.0, 9.0, 17.1), 15.0, 500) == 4900  # 4,805, rounded up to two digits
+    assert pictures_needed(Interval(15.0, 9.0, 17.0), 15.0, 500) is None
+    numbers = np.random.default_rng(0).normal(0.0, 60.0, 400)
+    few = mean_figure(numbers - numbers.mean() + 11.0)
+    assert decide(few.interval, 15.0) == "undecided"
+    needed = pictures_needed(few.interval, 15.0, 400)
+    assert needed is not None
+    gap, half = 15.0 - few.value, few.high - few.value
+    many = mean_figure(np.random.default_rng(1).normal(few.value, 60.0, needed))
+    assert (many.high - many.low) / 2 == pytest.approx(gap, rel=0.1) and half > gap

@@ -135,6 +135,28 @@ def failed_report() -> dict[str, Any]:
     return report
 
 
+def undecided_report() -> dict[str, Any]:
+    """The same run, but too few samples to tell whether its student keeps to the limit; and it warns of collapse."""
+    report = whole_report()
+    report["verdict"] = "failed"
+    report["stages"]["student"]["change_percent"] = {"value": 12.0, "low": 7.0, "high": 17.0}
+    reason = "2,000 samples cannot tell a change of +12.0 % from the 15 % allowed, use at least 5,600"
+    report["checks"][0] |= {"status": "undecided", "measured": 12.0, "low": 7.0, "high": 17.0, "reason": reason}
+    report["warnings"] = ["student: the spread of its features is 40 % below its teacher's; look at its pictures."]
+    change = {"effective_rank": {"value": -31.0, "low": -35.0, "high": -27.0}}
+    report["variety"] = {
+        "data": {"effective_rank": around(91.234, 2.0), "duplicate_rate": around(0.01, 0.004)},
+        "teacher": {"effective_rank": around(80.0, 2.0), "latent_spread": around(0.21, 0.01)},
+        "student": {"effective_rank": around(55.2, 2.0), "change_percent": change},
+    }
+    space = {"rate": around(0.061, 0.012), "copies": around(0.0, 0.0), "near": 0.05, "searched": 9600}
+    report["memorisation"] = {"pixels": space, "features": space | {"searched": 4000}}
+    report["stages"]["teacher"]["training"]["evaluation"] = {
+        "distance": 51.25, "step": 1200, "samples": 1000, "stopped_early": True,
+    }  # fmt: skip
+    return report
+
+
 def bare_report() -> dict[str, Any]:
     """A run of which only half is there: nobody verified it."""
     return {
@@ -219,3 +241,8 @@ def failed() -> dict[str, Any]:
 @pytest.fixture
 def bare() -> dict[str, Any]:
     return bare_report()
+
+
+@pytest.fixture
+def undecided() -> dict[str, Any]:
+    return undecided_report()

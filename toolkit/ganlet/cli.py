@@ -156,7 +156,7 @@ def import_weights(
 
 @app.command()
 def verify(run: RunPath, as_json: Json = False) -> None:
-    """Measure parity, fidelity and budgets of a run; exit 0 passed, 1 failed, 2 could not run.
+    """Measure parity, fidelity and budgets of a run; exit 0 passed, 1 failed or undecided, 2 could not run.
 
     Example: ganlet verify exported/kittens-quick
     """
@@ -173,12 +173,14 @@ def verify(run: RunPath, as_json: Json = False) -> None:
 def _show_verdict(report: dict[str, Any], run: Path, as_json: bool) -> None:
     from rich.console import Console
 
-    from ganlet.report import checks_table, summary_table
+    from ganlet.report import checks_table, closing_words, sentences, summary_table
 
     console = Console()
     console.print(summary_table(report))
     console.print(checks_table(report))
-    _finish(as_json, report, f"verdict: {report['verdict']} ({run / 'report.json'})")
+    for warning in sentences(report, "warnings"):
+        print(f"warning: {warning}")
+    _finish(as_json, report, f"{closing_words(report)} ({run / 'report.json'})")
     if report["verdict"] != "passed":
         raise typer.Exit(EXIT_FAILED)
 

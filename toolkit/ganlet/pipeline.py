@@ -20,7 +20,7 @@ from ganlet.preflight import preflight, require_training_packages
 from ganlet.recipe import Recipe, Train, Verify
 
 if TYPE_CHECKING:
-    pass
+    from ganlet.training.evaluate import Evaluate
 
 Update = Callable[[int, int], None]
 """(done, in all)"""
@@ -63,6 +63,28 @@ class Workplace:
         indices, _ = self.pictures.split(data.holdout, data.seed)
         return Batches(self.pictures, indices, batch=train.batch, seed=self.recipe.run.seed, flip=data.flip)
 
+    def key(self, section: str, **more: str) -> str:
+        """What a training stage depends on: its section, the pictures, and the net that it is evaluated with."""
+        if getattr(self.recipe, section).train.evaluate_steps:
+            more |= {"evaluated_with": self.recipe.verify.features}
+        return self.recipe.key("data", section, data_sha256=self.pictures.sha256, **more)
+
+    def evaluate(self, train: Train) -> "Evaluate | None":
+        """Distance of a generator to the training pictures, where the recipe evaluates while training."""
+        if not train.evaluate_steps:
+            return None
+        from ganlet.verify import distance_to_data
+
+        recipe = self.recipe
+        indices, _ = self.pictures.split(recipe.data.holdout, recipe.data.seed)
+        return distance_to_data(
+            self.pictures,
+            indices,
+            net_name=recipe.verify.features,
+            samples=train.evaluate_samples,
+            seed=recipe.run.seed,
+        )
+
     def source(self, path: str | None) -> Stage:
         """The stage to start from: of another run where the recipe names one, else what this recipe trains before."""
         if path is not None:
@@ -90,7 +112,7 @@ def train_teacher(place: Workplace) -> Stage:
     from ganlet.training.plan import random_weights, teacher_plan
 
     plan = teacher_plan(place.recipe)
-    key = place.recipe.key("data", "teacher", data_sha256=place.pictures.sha256)
+    key = place.key("teacher")
     return _train(place, plan, random_weights(place.recipe.run.seed, "teacher"), key, {})
 
 
@@ -102,7 +124,7 @@ def transfer(place: Workplace) -> Stage:
     source = place.source(section.source_run if section else None)
     plan = transfer_plan(place.recipe, source)
     made_from = {"stage": str(source.folder), "weights_sha256": source.weights_sha256}
-    key = place.recipe.key("data", "transfer", data_sha256=place.pictures.sha256, source=source.weights_sha256)
+    key = place.key("transfer", source=source.weights_sha256)
     return _train(place, plan, transfer_weights(source), key, made_from)
 
 
@@ -114,7 +136,7 @@ def distill(place: Workplace) -> Stage:
     source = place.source(section.teacher_run if section else None)
     plan = distill_plan(place.recipe, source)
     made_from = {"stage": str(source.folder), "weights_sha256": source.weights_sha256}
-    key = place.recipe.key("data", "distill", data_sha256=place.pictures.sha256, source=source.weights_sha256)
+    key = place.key("distill", source=source.weights_sha256)
     return _train(place, plan, distill_weights(place.recipe, source), key, made_from)
 
 
@@ -201,6 +223,12 @@ def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str
             provenance=provenance,
             predicted_memory_mib=round(predicted.peak_mib, 3),
             progress=lambda step, steps, pictures: update(step * pictures, steps * pictures),
+            evaluate=place.evaluate(plan.train),
+        )
+    if found := stage.training.get("evaluation"):
+        early = f"stopped early at step {stage.training['steps']}, " if found["stopped_early"] else ""
+        place.observer.say(
+            f"{plan.stage}: {early}best distance to the data {found['distance']:.4g} at step {found['step']}, kept"
         )
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # a finished stage needs none
     return stage

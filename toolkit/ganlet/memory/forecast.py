@@ -42,6 +42,7 @@ Place = Literal["cuda", "cpu"]
 STEPS = 2  # the second step is the first that finds gradients and optimiser state of the one before
 CRITIC_UPDATES = 2  # of a step: the third and those after it find what the second found
 TIMELINE_POINTS = 400
+APART = ("teacher", "average", "best")  # networks that are not trained, each a part of its own
 
 # Assumptions, not measurements of ours. A CUDA context with PyTorch's kernels takes some hundred MiB depending on the
 # card and the driver. cuBLAS reserves 8 MiB and more (CUBLAS_WORKSPACE_CONFIG in its documentation); what cuDNN asks
@@ -58,7 +59,8 @@ class Forecast:
     `peak_mib` is the highest sum of live tensors (torch.cuda.max_memory_allocated), `reserved_mib` what PyTorch's
     caching allocator would have taken from the card for them, `parts` what the peak is made of, `phases` the peak of
     each part of a step, `timeline` the live memory over the second step. `context_mib` and `workspace_mib` are assumed,
-    and nothing on the processor, which has no allocator that hoards either.
+    and nothing on the processor, which has no allocator that hoards either. A feature net that evaluates while training
+    runs on the processor, after the step, and is not part of it.
     """
 
     stage: str
@@ -152,7 +154,7 @@ def _name_tensors(state: State, tracker: LiveStorages) -> None:
     named = [*state.networks().items(), *([("teacher", state.teacher)] if state.teacher is not None else [])]
     for name, network in named:
         for parameter in network.parameters():
-            tracker.watch(parameter, name if name in ("teacher", "average") else "parameters")
+            tracker.watch(parameter, name if name in APART else "parameters")
         for buffer in network.buffers():
             tracker.watch(buffer, "buffers")
     for optimiser in state.optimisers().values():

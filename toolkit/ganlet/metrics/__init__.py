@@ -3,7 +3,7 @@
 from ganlet.metrics.features import FEATURES, FeatureNet, feature_net
 from ganlet.metrics.fidelity import Fidelity, compare, key
 from ganlet.metrics.frechet import Moments, MomentsAccumulator, frechet_distance, moments
-from ganlet.metrics.intervals import Figure, Interval, paired_change_percent
+from ganlet.metrics.intervals import Figure, Interval, decide, paired_change_percent, pictures_needed, proportion
 from ganlet.metrics.kernel import kernel_distance
 from ganlet.metrics.streams import extract
 
@@ -16,6 +16,7 @@ __all__ = [
     "Moments",
     "MomentsAccumulator",
     "compare",
+    "decide",
     "extract",
     "feature_net",
     "frechet_distance",
@@ -23,4 +24,6 @@ __all__ = [
     "key",
     "moments",
     "paired_change_percent",
+    "pictures_needed",
+    "proportion",
 ]

@@ -1,4 +1,4 @@
-"""How sure a figure is: 95 % intervals by a bootstrap of the linearised statistic.
+"""How sure a figure is: 95 % intervals by a bootstrap of the linearised statistic, and what they decide.
 
 A plain bootstrap of the Frechet distance would need a decomposition of 1280 x 1280 for each resample, and the pictures
 drawn twice would shrink its covariances and shift it upwards. So each picture's influence on the figure is computed
@@ -11,7 +11,9 @@ distance is left in, so only figures of the same N compare. With about as many p
 the wide side: in simulations of 64 to 128 features 1.1 to 1.5 times the true spread, and right in low dimension.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ Array = NDArray[np.float64]
 RESAMPLES = 1000
 TAILS = (0.025, 0.975)
 INDICES_AT_ONCE = 2**20  # 8 MiB of resampled picture numbers
+NORMAL = 1.959964  # standard deviations on each side of 95 % of a normal distribution
+Decision = Literal["passed", "failed", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -105,3 +109,47 @@ def paired_change_percent(figure: Figure, baseline: Figure, seed: int = 0) -> In
         )
     low, high = np.quantile(100.0 * (drawn[:, 0] / drawn[:, 1] - 1.0), TAILS)
     return Interval(100.0 * (figure.value / baseline.value - 1.0), float(low), float(high))
+
+
+def mean_figure(values: Array, seed: int = 0) -> Figure:
+    """The mean of one number a picture, `values` (N,), with its 95 % bootstrap interval."""
+    mean = float(values.mean())
+    return figure(mean, values - mean, np.zeros(1), seed=seed)
+
+
+def proportion(hits: int, count: int) -> Interval:
+    """hits / count with its 95 % score interval, which is sound near 0 and 1 too.
+
+    Source: Wilson 1927, "Probable inference". Raises GanletError unless 0 <= hits <= count and count >= 1.
+    """
+    if not (count >= 1 and 0 <= hits <= count):
+        raise GanletError(f"Got {hits} of {count} for a share; expected at most all of one or more pictures.")
+    share, square = hits / count, NORMAL**2 / count
+    centre = (share + square / 2) / (1 + square)
+    half = NORMAL / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
+    return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
+
+
+def decide(interval: Interval, limit: float) -> Decision:
+    """Whether a figure is at most `limit`, as a statement about its interval.
+
+    "passed" where the whole interval is at or below the limit, "failed" where all of it is above, else "undecided".
+    """
+    if interval.high <= limit:
+        return "passed"
+    return "failed" if interval.low > limit else "undecided"
+
+
+def pictures_needed(interval: Interval, limit: float, count: int) -> int | None:
+    """How many pictures would decide what `count` of them leave undecided, if the value stayed what it is.
+
+    The half width that faces the limit falls as 1 / sqrt(N), so M = N (half width / distance from the limit)^2, rounded
+    up to two digits. None where the value lies on the limit, so that no number would do.
+    """
+    gap = abs(interval.value - limit)
+    half = interval.high - interval.value if interval.value <= limit else interval.value - interval.low
+    needed = count * (half / gap) ** 2 if gap else math.inf
+    if not math.isfinite(needed):
+        return None
+    digits = int(10 ** max(0, math.floor(math.log10(max(needed, 1))) - 1))
+    return max(count + 1, math.ceil(needed / digits) * digits)

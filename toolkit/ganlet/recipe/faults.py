@@ -41,6 +41,8 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     ):
         yield "distill.from: there is no [teacher] or [transfer] here to distil; name a run"
     for name, stage in (("teacher", teacher), ("transfer", transfer), ("distill", distill)):
+        if stage is not None and stage.train.patience and not stage.train.evaluate_steps:
+            yield f"{name}.train.patience: there is nothing to wait for; set {name}.train.evaluate_steps as well"
         owner, critic = _critic(name, stage, teacher)
         if stage is not None and stage.loss == "wgan-gp" and critic is not None and critic.norm == "batch":
             yield f"{owner}.critic.norm: batch mixes samples and is not valid under a gradient penalty; use instance"

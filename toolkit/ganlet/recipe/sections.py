@@ -83,6 +83,12 @@ class Train(Section):
     progress_steps: Positive = 250
     """Steps between pictures of the six fixed latents."""
     log_steps: Positive = 25
+    evaluate_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps between measurements of the distance to the training pictures, which keep the best generator; 0: none."""
+    evaluate_samples: Annotated[int, Field(ge=50, le=100_000)] = 1000
+    """Pictures on each side of such a measurement."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Measurements without a better one after which training stops; 0: it never stops early."""
 
     @property
     def steps(self) -> int:

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from ganlet.errors import GanletError
-from ganlet.report.document import read_report
+from ganlet.report.document import read_report, sentences
+from ganlet.report.judgement import closing_words
 from ganlet.report.memory import forecast_bars, forecast_table, options_table, phases_table, sampling_table
 from ganlet.report.memory_pictures import forecast_png, forecast_svg, timeline_png, timeline_svg
 from ganlet.report.tables import checks_table, summary_table
 
 __all__ = [
     "checks_table",
+    "closing_words",
     "forecast_bars",
     "forecast_png",
     "forecast_svg",
@@ -18,6 +20,7 @@ __all__ = [
     "phases_table",
     "read_report",
     "sampling_table",
+    "sentences",
     "summary_table",
     "timeline_png",
     "timeline_svg",

@@ -77,6 +77,12 @@ def words(parent: Json, key: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
+def sentences(parent: Json, key: str) -> list[str]:
+    """The texts of the list at `key`; empty when there is none."""
+    value = parent.get(key)
+    return [text.strip() for text in value if isinstance(text, str)] if isinstance(value, list) else []
+
+
 def number(parent: Json, key: str) -> float | None:
     """The finite number at `key`, or None."""
     value = parent.get(key)

@@ -27,6 +27,7 @@ LOOKS = {  # in the order in which they are stacked: what never shrinks first, w
     "gradients": Look("G", "▒", "yellow", SERIES[1]),
     "optimiser state": Look("O", "░", "green", SERIES[2]),
     "average": Look("V", "▚", "bright_blue", SERIES[0], 0.4),
+    "best": Look("E", "▨", "bright_green", SERIES[2], 0.4),
     "teacher": Look("T", "▞", "bright_yellow", SERIES[1], 0.4),
     "buffers": Look("B", "▪", "white", FILL),
     "activations": Look("A", "█", "magenta", SERIES[3]),

@@ -1,17 +1,23 @@
 """What a report says in one word and one sentence, and which checks it rests on.
 
-The verdict of report.json is never made better here: a failed check makes the page a failed one, and what nobody
-checked does not pass.
+The verdict of report.json is never made better here: a failed check makes the page a failed one, and what is undecided
+or what nobody checked does not pass.
 """
 
 from dataclasses import dataclass, replace
 
-from ganlet.report.document import Json, interval, metrics, number, rows, stages, table, words
+from ganlet.report.document import Json, interval, metrics, number, rows, sentences, stages, table, words
 from ganlet.report.wording import TIMES, bounds, figure
 
-PASSED, FAILED, NOT_VERIFIED, PARTIAL = "passed", "failed", "not_verified", "partial"
-MARKS = {PASSED: "✓", FAILED: "✗", NOT_VERIFIED: "?", PARTIAL: "?"}
-LABELS = {PASSED: "passed", FAILED: "failed", NOT_VERIFIED: "not verified", PARTIAL: "passed in part"}
+PASSED, FAILED, UNDECIDED, NOT_VERIFIED, PARTIAL = "passed", "failed", "undecided", "not_verified", "partial"
+MARKS = {PASSED: "✓", FAILED: "✗", UNDECIDED: "?", NOT_VERIFIED: "?", PARTIAL: "?"}
+LABELS = {
+    PASSED: "passed",
+    FAILED: "failed",
+    UNDECIDED: "undecided",
+    NOT_VERIFIED: "not verified",
+    PARTIAL: "passed in part",
+}
 
 
 @dataclass(frozen=True)
@@ -45,13 +51,15 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict of a whole report. `state` is one of PASSED, FAILED, PARTIAL, NOT_VERIFIED."""
+    """The verdict of a whole report. `state` is one of PASSED, FAILED, UNDECIDED, PARTIAL, NOT_VERIFIED."""
 
     state: str
     headline: str
     basis: str
     failed: tuple[Check, ...]
+    undecided: tuple[Check, ...]
     not_verified: tuple[Check, ...]
+    warnings: tuple[str, ...]
 
     @property
     def mark(self) -> str:
@@ -61,7 +69,7 @@ class Verdict:
 def status_of(row: Json) -> str:
     """The status of a row; whatever is no known word counts as not verified."""
     status = row.get("status")
-    return status if status in (PASSED, FAILED) else NOT_VERIFIED
+    return status if status in (PASSED, FAILED, UNDECIDED) else NOT_VERIFIED
 
 
 def checks(report: Json) -> list[Check]:
@@ -96,10 +104,13 @@ def judge(report: Json) -> Verdict:
     """The verdict of a report with the sentence it rests on."""
     everything = checks(report) + [replace(check, name=f"budget: {check.name}") for check in budgets(report)]
     failed = tuple(check for check in everything if check.status == FAILED)
+    undecided = tuple(check for check in everything if check.status == UNDECIDED)
     unknown = tuple(check for check in everything if check.status == NOT_VERIFIED)
-    passed = len(everything) - len(failed) - len(unknown)
+    passed = len(everything) - len(failed) - len(undecided) - len(unknown)
     if failed:
         state, headline = FAILED, f"failed {len(failed)} of {_several(len(everything), 'check')}"
+    elif undecided:
+        state, headline = UNDECIDED, f"undecided in {len(undecided)} of {_several(len(everything), 'check')}"
     elif report.get("verdict") == FAILED:
         state, headline = FAILED, "failed"
     elif report.get("verdict") != PASSED or not passed:
@@ -108,7 +119,17 @@ def judge(report: Json) -> Verdict:
         state, headline = PARTIAL, f"passed in part, {_several(len(unknown), 'check')} not verified"
     else:
         state, headline = PASSED, f"passed all {_several(passed, 'check')}" if passed > 1 else "passed"
-    return Verdict(state, headline, basis(report), failed, unknown)
+    return Verdict(state, headline, basis(report), failed, undecided, unknown, tuple(sentences(report, "warnings")))
+
+
+def closing_words(report: Json) -> str:
+    """The verdict of report.json for the terminal, with the reason where it failed for want of samples alone."""
+    found = judge(report)
+    told = f"verdict: {report.get('verdict')}"
+    if found.state == UNDECIDED:
+        names = ", ".join(check.name for check in found.undecided)
+        told += f" (nothing failed outright, but undecided is no pass: {names})"
+    return told
 
 
 def _several(number: int, noun: str) -> str:

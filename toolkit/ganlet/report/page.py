@@ -17,6 +17,7 @@ from ganlet.report.document import Json, metrics, number, read_report, rows, sta
 from ganlet.report.memory_page import memory_section
 from ganlet.report.plots import DASHES, Plot, loss_plots
 from ganlet.report.tables import distance_name, summary_rows
+from ganlet.report.trust import memorisation_rows, variety_rows
 
 PAGE = "report.html"
 SAMPLES = (
@@ -25,6 +26,18 @@ SAMPLES = (
     ("student", "Student", "Pictures that the student draws from the same latents."),
     ("generator.onnx", "Exported file", "Pictures that generator.onnx draws from the same latents."),
     ("data", "Data", "Pictures of the training data, for comparison."),
+)
+TRUST = (
+    (
+        "features",
+        "Features of data and generators",
+        "Maps of picture features: where data have points and a generator has none, it draws no such pictures.",
+    ),
+    (
+        "neighbours",
+        "Nearest training pictures",
+        "Samples of the exported file, each beside its three nearest training pictures in pixels and in features.",
+    ),
 )
 STRIP_QUALITY = 85  # of WebP, of 100
 LEAST_WIDTH = 2.0  # of a bar in percent: a tiny measurement still shows
@@ -96,6 +109,10 @@ def _context(run: Path, report: Json) -> dict[str, Any]:
         "checks": judgement.checks(report),
         "summary": summary,
         "distance_name": distance_name(summary),
+        "trust": [p for p in (_picture(run / "samples" / f"{n}.png", t, a) for n, t, a in TRUST) if p],
+        "variety": variety_rows(report),
+        "memorisation": memorisation_rows(report),
+        "evaluations": {name: _evaluation(stage) for name, stage in stages(report).items()},
         "stages": {name: _stage(stage) for name, stage in stages(report).items()},
         "logs": [_log(run, name, stage) for name, stage in stages(report).items()],
         "dashes": [" ".join(map(str, dashes)) for dashes in DASHES],
@@ -126,6 +143,17 @@ def _stage(stage: Json) -> Json:
         "quality": metrics(stage, "quality"),
         "to_teacher": metrics(stage, "to_teacher"),
     }
+
+
+def _evaluation(stage: Json) -> str:
+    """What measuring the distance while training came to, in words; empty where nothing was measured."""
+    found = table(table(stage, "training"), "evaluation")
+    step, distance = number(found, "step"), number(found, "distance")
+    if step is None or distance is None:
+        return ""
+    early = " Training stopped early, for it did not improve." if found.get("stopped_early") is True else ""
+    kept = f"The generator of step {wording.whole(step)} was kept, at a distance of {wording.figure(distance)} to the"
+    return f"{kept} training pictures.{early}"
 
 
 def _artifact(row: Json, manifest: Json) -> Json:

@@ -22,6 +22,7 @@ INK, GRID = "#010203", "#040506"  # stand-ins that matplotlib accepts; _for_page
 SERIES = ("#010101", "#020202", "#030303", "#040404")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1, 1.5), (6, 2, 1, 2))  # page.html draws its keys with the same
 LOG_SCALE_FROM = 50  # largest over smallest value above which lines of positive values share an axis only as powers
+DISTANCE = "distance_to_data"  # measured now and then while training
 NO_LOSS = re.compile(r"step|lr.*|images|epoch|.*seconds|.*_mib|.*per_second")
 
 Values = NDArray[np.float64]
@@ -39,7 +40,7 @@ class Plot:
 
 
 def loss_plots(stage: Path) -> list[Plot]:
-    """Graphs of STAGE/metrics.jsonl: losses, the critic's scores, the terms of the loss; none without a log."""
+    """Graphs of STAGE/metrics.jsonl: distance, losses, the critic's scores, terms of the loss; none without a log."""
     lines = read_log(stage / LOG)
     plots = []
     for title, names in _groups(lines).items():
@@ -76,8 +77,14 @@ def _groups(lines: list[dict[str, float]]) -> dict[str, list[str]]:
     names = [name for name in dict.fromkeys(name for line in lines for name in line) if not NO_LOSS.fullmatch(name)]
     losses = [name for name in names if name.endswith("loss")]
     scores = [name for name in names if name.startswith("score")]
-    terms = [name for name in names if name not in losses + scores]
-    groups = {"losses": losses, "scores of the critic": scores, "terms of the loss": terms}
+    measured = [name for name in names if name == DISTANCE]
+    terms = [name for name in names if name not in losses + scores + measured]
+    groups = {
+        "losses": losses,
+        "scores of the critic": scores,
+        "terms of the loss": terms,
+        "distance to the training pictures": measured,
+    }
     return {title: chosen[: len(SERIES)] for title, chosen in groups.items() if chosen}
 
 

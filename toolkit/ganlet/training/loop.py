@@ -1,6 +1,5 @@
 """The one training loop. What a step does is in `steps`; here is its time: checkpoints, pictures, logs, stopping."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +7,13 @@ from pathlib import Path
 import torch
 
 from ganlet.errors import GanletError, Interrupted
-from ganlet.files import read_json, write_json
 from ganlet.recipe import Train
 from ganlet.training.ema import decay_at, update_average
+from ganlet.training.evaluate import Evaluate
 from ganlet.training.interrupt import Stop, catch_stop
-from ganlet.training.peak import STEPS, PeakMeter, Peaks
+from ganlet.training.peak import Peaks
 from ganlet.training.phases import phase
+from ganlet.training.sitting import Sitting
 from ganlet.training.state import State, load_checkpoint, random_at, save_checkpoint
 from ganlet.training.steps import Logs, RealBatch, Section, Step
 from ganlet.training.telemetry import Telemetry, require_finite
@@ -33,6 +33,8 @@ class Job:
     section: Section
     step: Step
     reals: RealBatch
+    evaluate: Evaluate | None = None
+    """Measures the distance to the data, where the recipe asks for it."""
 
     @property
     def train(self) -> Train:
@@ -52,7 +54,7 @@ class Outcome:
 def run_training(job: Job, state: State, progress: Progress | None = None) -> Outcome:
     """Train `state` from its last checkpoint to the end of the job.
 
-    Raises Interrupted after a checkpoint on Ctrl-C or SIGTERM, GanletError for a loss that is not finite.
+    Raises Interrupted after a checkpoint on Ctrl-C or SIGTERM, GanletError for a loss or a distance that is not finite.
     """
     with catch_stop() as stop:
         return _train(job, state, progress, stop)
@@ -61,26 +63,32 @@ def run_training(job: Job, state: State, progress: Progress | None = None) -> Ou
 def _train(job: Job, state: State, progress: Progress | None, stop: Stop) -> Outcome:
     checkpoint = job.folder / "checkpoint" / "state.safetensors"
     load_checkpoint(state, checkpoint, job.key)
-    sitting = Sitting.open(job, state.step)
+    sitting = Sitting.open(job.folder, job.train.steps, state.step)
     telemetry = Telemetry(job.folder, job.seed, state.generator.config.latent, state.step)
     if state.step == 0:
-        telemetry.picture(0, state.result)
+        telemetry.picture(0, state.current)
     waiting: list[tuple[int, Logs]] = []
+
+    def save() -> None:
+        _require_finite_weights(job, state)
+        save_checkpoint(state, checkpoint, job.key)
+        sitting.save(state.step)
+
     try:
-        while state.step < job.train.steps:
+        _evaluate(job, state, waiting, telemetry, save)  # where the last sitting could not
+        while not _is_over(job, state):
             sitting.before_step(state)
             logs = _one_step(job, state)
             sitting.after_step(state)
             waiting.append((state.step, logs))
-            last = state.step == job.train.steps
+            _evaluate(job, state, waiting, telemetry, save)
+            last = _is_over(job, state)
             if last or stop.requested or state.step % job.train.log_steps == 0 or _due(job, state):
                 _flush(job, waiting, telemetry)
             if last or state.step % job.train.progress_steps == 0:
-                telemetry.picture(state.step, state.result)
+                telemetry.picture(state.step, state.current)
             if last or stop.requested or _due(job, state):
-                _require_finite_weights(job, state)
-                save_checkpoint(state, checkpoint, job.key)
-                sitting.save(state.step)
+                save()
             if progress is not None:
                 progress(state.step, job.train.steps, job.train.batch * job.train.n_critic)
             if stop.requested:
@@ -125,13 +133,37 @@ def _due(job: Job, state: State) -> bool:
     return state.step % job.train.checkpoint_steps == 0
 
 
-def _flush(job: Job, waiting: list[tuple[int, Logs]], telemetry: Telemetry) -> None:
-    """Bring the waiting losses from the device at once, check every one, log the last."""
+def _is_over(job: Job, state: State) -> bool:
+    return state.step >= job.train.steps or (state.best is not None and state.best.is_over(job.train))
+
+
+def _evaluate(
+    job: Job, state: State, waiting: list[tuple[int, Logs]], telemetry: Telemetry, save: Callable[[], None]
+) -> None:
+    """Measure the distance to the data where it is due, and log it with the losses of its step.
+
+    Where it fails the step is saved before the error goes on, and the same command measures it again.
+    """
+    if job.evaluate is None or state.best is None or not state.best.is_due(state.step, job.train):
+        return
+    try:
+        measured = state.best.measure(job.evaluate, state.current, state.step, job.stage)
+    except GanletError:
+        _flush(job, waiting, telemetry)
+        save()
+        raise
+    _flush(job, waiting or [(state.step, {})], telemetry, measured)
+
+
+def _flush(
+    job: Job, waiting: list[tuple[int, Logs]], telemetry: Telemetry, more: dict[str, float] | None = None
+) -> None:
+    """Bring the waiting losses from the device at once, check every one, log the last, with `more` in its line."""
     for step, logs in waiting:
         values = {name: float(value) for name, value in logs.items()}
         require_finite(step, values, job.stage)
     if waiting:
-        telemetry.log(step, values)
+        telemetry.log(step, values | (more or {}))
     waiting.clear()
 
 
@@ -140,50 +172,6 @@ def _require_finite_weights(job: Job, state: State) -> None:
     for name, network in state.networks().items():
         if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
             require_finite(state.step, {f"weights of {name}": float("nan")}, job.stage)
-
-
-@dataclass
-class Sitting:
-    """Seconds spent and peak memory seen, kept beside the checkpoint so that they add up over interruptions."""
-
-    job: Job
-    seconds_before: float
-    peaks: Peaks
-    started: float
-    first_step: int
-    meter: PeakMeter | None = None
-
-    @classmethod
-    def open(cls, job: Job, step: int) -> "Sitting":
-        path = job.folder / "checkpoint" / "cost.json"
-        spent = read_json(path) if step and path.is_file() else {}
-        peaks = Peaks(**spent.get("peaks", {"peak_memory_mib": 0.0}))
-        return cls(job, spent.get("seconds", 0.0), peaks, time.monotonic(), step)
-
-    @property
-    def seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.started
-
-    def before_step(self, state: State) -> None:
-        """Start the memory measurement with the sitting's first step."""
-        if state.step == self.first_step:
-            self.meter = PeakMeter(state)
-
-    def after_step(self, state: State) -> None:
-        """End it after two steps, or with the last."""
-        if self.meter is not None and state.step in (self.first_step + STEPS, self.job.train.steps):
-            self.peaks = self.peaks.highest(self.meter.stop())
-            self.meter = None
-
-    def close(self) -> None:
-        """End a measurement that was cut short: a profiler that still runs crashes the interpreter at its exit."""
-        if self.meter is not None:
-            self.meter.stop()
-            self.meter = None
-
-    def save(self, step: int) -> None:
-        path = self.job.folder / "checkpoint" / "cost.json"
-        write_json(path, {"step": step, "seconds": self.seconds, "peaks": self.peaks.as_json()})
 
 
 def pick_device(name: str) -> str:

@@ -17,6 +17,7 @@ from ganlet.models import (
     build_generator,
     initialise,
 )
+from ganlet.training.evaluate import Evaluate
 from ganlet.training.loop import Job, Outcome, Progress, pick_device, run_training
 from ganlet.training.state import State, make_state, seed_of
 from ganlet.training.steps import RealBatch, Section, Step, adversarial_step
@@ -115,13 +116,17 @@ def train_stage(
     provenance: dict[str, Any],
     predicted_memory_mib: float | None = None,
     progress: Progress | None = None,
+    evaluate: Evaluate | None = None,
 ) -> Stage:
     """Train a plan, from its checkpoint where there is one, and write the stage's folder.
 
-    `provenance["key"]` names the job: a checkpoint with another key is not continued.
+    `provenance["key"]` names the job: a checkpoint with another key is not continued. `evaluate` measures the distance
+    to the data where the recipe's evaluate_steps ask for it; the best generator is then the one that is written.
     """
+    if plan.train.evaluate_steps and evaluate is None:
+        raise ValueError("evaluate_steps need a function that evaluates")
     state = build_state(plan, fill, pick_device(run.device))
-    job = Job(plan.stage, provenance["key"], run.seed, folder, plan.section, plan.step, reals)
+    job = Job(plan.stage, provenance["key"], run.seed, folder, plan.section, plan.step, reals, evaluate)
     outcome: Outcome = run_training(job, state, progress)
     return save_stage(
         folder,
@@ -137,5 +142,15 @@ def train_stage(
             "seconds": round(outcome.seconds, 3),
             **{name: mib if mib is None else round(mib, 3) for name, mib in outcome.peaks.as_json().items()},
             "predicted_memory_mib": predicted_memory_mib,
-        },
+        }
+        | _evaluation(state, plan.train),
     )
+
+
+def _evaluation(state: State, train: recipes.Train) -> dict[str, Any]:
+    """What the distances while training came to; nothing where none were measured."""
+    best = state.best
+    if best is None:
+        return {}
+    found = {"distance": best.distance, "step": best.step, "samples": train.evaluate_samples}
+    return {"evaluation": found | {"stopped_early": state.step < train.steps}}

@@ -13,6 +13,7 @@ from ganlet.artifact import read_note, read_tensors, write_tensors
 from ganlet.errors import GanletError
 from ganlet.models import Critic, Generator
 from ganlet.recipe import Train
+from ganlet.training.evaluate import Best
 
 
 @dataclass
@@ -32,16 +33,24 @@ class State:
     autocast: bool = False
     """Whether mixed precision is on."""
     step: int = 0
+    best: Best | None = None
+    """Kept where the recipe evaluates while training."""
+
+    @property
+    def current(self) -> Generator:
+        """The generator as it is now: the averaged one, where there is one."""
+        return self.generator if self.average is None else self.average
 
     @property
     def result(self) -> Generator:
-        """The generator that the stage hands on."""
-        return self.generator if self.average is None else self.average
+        """The generator that the stage hands on: the best one that was measured, else the current one."""
+        return self.best.generator if self.best is not None and self.best.step else self.current
 
     def networks(self) -> dict[str, nn.Module]:
         """What changes while training, by the name it has in a checkpoint."""
         named: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
-        return named if self.average is None else named | {"average": self.average}
+        named |= {} if self.average is None else {"average": self.average}
+        return named if self.best is None else named | {"best": self.best.generator}
 
     def optimisers(self) -> dict[str, torch.optim.Adam]:
         return {"generator_adam": self.generator_adam, "critic_adam": self.critic_adam}
@@ -51,12 +60,15 @@ def make_state(generator: Generator, critic: Critic, teacher: Generator | None, 
     """Optimisers and the average for two networks. What needs no gradient gets no optimiser state."""
     place = torch.device(device)
     average = Generator(generator.config).eval().requires_grad_(False) if train.ema else None
+    best = Generator(generator.config).eval().requires_grad_(False) if train.evaluate_steps else None
     if place.type != "cpu":  # new networks are on the processor; fake tensors cannot be moved even there
-        for network in (generator, critic, average, teacher):
+        for network in (generator, critic, average, teacher, best):
             if network is not None:
                 network.to(place)
     if average is not None:
         average.load_state_dict(generator.state_dict())
+    if best is not None:
+        best.load_state_dict(generator.state_dict())
     if teacher is not None:
         teacher.eval().requires_grad_(False)
 
@@ -75,6 +87,7 @@ def make_state(generator: Generator, critic: Critic, teacher: Generator | None, 
         scaler=scaler,
         device=place,
         autocast=train.amp != "off" and place.type == "cuda",
+        best=None if best is None else Best(best),
     )
 
 
@@ -105,6 +118,8 @@ def _tensors(state: State) -> Iterator[tuple[str, Tensor]]:
 def save_checkpoint(state: State, path: Path, key: str) -> None:
     """Write the whole state as one safetensors file, atomically. `key` names the job that it belongs to."""
     note = {"key": key, "step": state.step, "scale": state.scaler.get_scale()}
+    if state.best is not None:
+        note["best"] = state.best.note()
     write_tensors(path, dict(_tensors(state)), json.dumps(note))
 
 
@@ -124,6 +139,8 @@ def load_checkpoint(state: State, path: Path, key: str) -> bool:
             network.load_state_dict({k: tensors[f"{name}.{k}"] for k in network.state_dict()})
         for name, optimiser in state.optimisers().items():
             _load_adam(optimiser, {k: v for k, v in tensors.items() if k.startswith(f"{name}.")})
+        if state.best is not None:
+            state.best.restore(note["best"])
     except (KeyError, RuntimeError) as error:
         raise GanletError(
             f"Checkpoint {path} does not fit this recipe's networks; delete it to start the stage again."

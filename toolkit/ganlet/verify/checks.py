@@ -1,14 +1,21 @@
 """What verification found: frozen values that report.json holds."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-Status = Literal["passed", "failed", "not_verified"]
+from ganlet.metrics import Interval, decide, pictures_needed
+
+Status = Literal["passed", "failed", "undecided", "not_verified"]
+MOST_SAMPLES = 100_000  # that verify.samples allows
 
 
 @dataclass(frozen=True)
 class Check:
-    """One statement that passed, failed or could not be verified here, with the figure it rests on."""
+    """One statement that passed, failed, is undecided or could not be verified here, with the figure it rests on.
+
+    Undecided: it was measured, but the interval of the figure lies on both sides of the limit.
+    """
 
     name: str
     status: Status
@@ -16,6 +23,14 @@ class Check:
     limit: float | None
     unit: str
     reason: str
+    interval: Interval | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The row of report.json; "low" and "high" where the figure has an interval."""
+        row: dict[str, Any] = {"name": self.name, "unit": self.unit, "limit": self.limit, "measured": self.measured}
+        if self.interval is not None:
+            row |= {"low": self.interval.low, "high": self.interval.high}
+        return row | {"status": self.status, "reason": self.reason}
 
 
 def at_most(name: str, measured: float | None, limit: float, unit: str, reason: str) -> Check:
@@ -23,3 +38,26 @@ def at_most(name: str, measured: float | None, limit: float, unit: str, reason: 
     if measured is None:
         return Check(name, "not_verified", None, limit, unit, reason)
     return Check(name, "passed" if measured <= limit else "failed", measured, limit, unit, reason)
+
+
+def surely_at_most(name: str, interval: Interval, limit: float, samples: int, reason: str) -> Check:
+    """Whether a change in percent is at most `limit`: passed or failed only where the whole interval says so.
+
+    Else undecided, with the number of samples that would decide it if the change stayed what it is.
+    """
+    status = decide(interval, limit)
+    if status == "undecided":
+        needed = pictures_needed(interval, limit, samples)
+        remedy = "no number of samples can: it lies on the limit"
+        if needed is not None:
+            remedy = f"use at least {needed:,} (verify.samples = {needed}, and as many held-out pictures)"
+        if needed is not None and needed > MOST_SAMPLES:
+            remedy = f"it would take about {needed:,}, more than a run may draw; change the limit or the student"
+        told = f"{samples:,} samples cannot tell a change of {interval.value:+.1f} % from the {limit:g} % allowed"
+        reason = f"{told}, {remedy}; {reason}"
+    return Check(name, status, interval.value, limit, "%", reason, interval)
+
+
+def verdict_of(checks: Iterable[Check]) -> Literal["passed", "failed"]:
+    """The one word of a report. An undecided check is no pass: what the recipe asks to be shown was not shown."""
+    return "failed" if any(check.status in ("failed", "undecided") for check in checks) else "passed"

@@ -11,9 +11,10 @@ from ganlet.device import Sampler
 from ganlet.device.pictures import to_uint8
 from ganlet.device.runner import Runner
 from ganlet.metrics import Fidelity, Interval, compare, extract, feature_net, paired_change_percent
-from ganlet.verify.checks import Check, at_most
+from ganlet.verify.checks import Check, surely_at_most
 
 CHUNK = 256
+BASELINES = ("teacher", "transfer")  # a transferred GAN is the teacher of a student that is distilled from it
 Progress = Callable[[int, int], None]
 Features = NDArray[np.float32]
 
@@ -35,8 +36,15 @@ def choose_reference(pictures: PictureSet, holdout: float, seed: int, samples: i
     """At most `samples` held-out pictures; of the training pictures where the recipe holds none out."""
     train, held = pictures.split(holdout, seed)
     if len(held) >= 2:
-        return Reference("held-out pictures", pictures, held[:samples])
-    return Reference("training pictures", pictures, train[:samples])
+        return Reference("held-out pictures", pictures, evenly(held, samples))
+    return Reference("training pictures", pictures, evenly(train, samples))
+
+
+def evenly(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most `count` of sorted `indices`, evenly over all: a folder's first pictures may all be of one kind."""
+    if len(indices) <= count:
+        return indices
+    return indices[np.arange(count) * len(indices) // count]
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,13 @@ class FidelityResult:
     to_data: Mapping[str, Fidelity]
     to_teacher: Mapping[str, Fidelity]
     change_percent: Mapping[str, Interval]
-    """Change of the Frechet distance to the data against the teacher's, on paired latents."""
+    """Change of the Frechet distance to the data against the baseline's, on paired latents."""
+    baseline: str | None
+    """The subject that the others are to keep up with, one of BASELINES."""
+    features: Mapping[str, Features]
+    """Features (samples, d) of every subject's pictures, in the order of their latents."""
+    data: Features
+    """Features (pictures, d) of the reference."""
 
 
 def measure_fidelity(
@@ -58,7 +72,10 @@ def measure_fidelity(
     seed: int,
     progress: Progress,
 ) -> FidelityResult:
-    """Distances of `samples` pictures of every runner to the data and, where there is one, to the "teacher"."""
+    """Distances of `samples` pictures of every runner to the data and, where there is one, to the teacher.
+
+    The teacher of a student is the stage "teacher" or, in a run that transfers first, the stage "transfer".
+    """
     net = feature_net(net_name)
     in_all = len(reference.indices) + samples * len(runners)
     done = 0
@@ -73,23 +90,23 @@ def measure_fidelity(
         features[name] = extract(net, _pictures(runner, seed, samples), tell)
         done += samples
     to_data = {name: compare(f, data, net=net_name, seed=seed) for name, f in features.items()}
-    others = [name for name in features if name != "teacher"] if "teacher" in features else []
-    return FidelityResult(
-        to_data=to_data,
-        to_teacher={name: compare(features[name], features["teacher"], net=net_name, seed=seed) for name in others},
-        change_percent={
-            name: paired_change_percent(to_data[name].fd, to_data["teacher"].fd, seed=seed) for name in others
-        },
-    )
+    baseline = next((name for name in BASELINES if name in features), None)
+    others = [name for name in features if name != baseline] if baseline else []
+    to_teacher = {n: compare(features[n], features[baseline], net=net_name, seed=seed) for n in others if baseline}
+    changes = {n: paired_change_percent(to_data[n].fd, to_data[baseline].fd, seed=seed) for n in others if baseline}
+    return FidelityResult(to_data, to_teacher, changes, baseline, features, data)
 
 
 def fidelity_check(name: str, change: Interval, limit_percent: float, samples: int, kind: str) -> Check:
-    """Whether a subject's distance to the data is at most `limit_percent` above its teacher's."""
+    """Whether a subject's distance to the data is at most `limit_percent` above its teacher's.
+
+    A statement about the whole interval of the paired change: passed, failed, or undecided with the samples it takes.
+    """
     reason = (
         f"Frechet distance to {kind} against the teacher's on the same {samples} latents, 95 % interval "
         f"{change.low:+.1f} to {change.high:+.1f} %"
     )
-    return at_most(f"fidelity of {name}", change.value, limit_percent, "%", reason)
+    return surely_at_most(f"fidelity of {name}", change, limit_percent, samples, reason)
 
 
 def _pictures(runner: Runner, seed: int, samples: int) -> Iterator[NDArray[np.uint8]]:

@@ -13,7 +13,7 @@ from ganlet.training.load import load_generator
 
 
 class TorchRunner:
-    """runner(z) -> images, as `ganlet.device.runner.Runner` says, by torch on the processor in eval mode."""
+    """runner(z) -> images, as `ganlet.device.runner.Runner` says, by torch in eval mode, where the generator is."""
 
     provider = "CPUExecutionProvider"
     classes: int | None = None
@@ -32,7 +32,8 @@ class TorchRunner:
 
     def __call__(self, z: NDArray[np.float32], label: NDArray[Any] | None = None) -> NDArray[np.float32]:
         check_inputs(self, z, label)
+        place = next(self.generator.parameters()).device  # a generator in training may be on a card
         with torch.inference_mode():
-            images: NDArray[np.float32] = self.generator(torch.from_numpy(z)).numpy()
+            images: NDArray[np.float32] = self.generator(torch.from_numpy(z).to(place)).cpu().numpy()
         check_pictures(self, images, len(z))
         return images

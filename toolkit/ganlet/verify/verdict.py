@@ -2,24 +2,21 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ganlet.artifact import FORECAST, GENERATOR, Stage, describe_file, find_stage, manifest_entry, stages_of
 from ganlet.data import PictureSet
 from ganlet.device import OnnxRunner, Sampler
 from ganlet.device.footprint import Footprint, measure
-from ganlet.device.pictures import encode_png, grid
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
-from ganlet.files import MB, read_json, write_bytes, write_json
+from ganlet.files import MB, read_json, write_json
 from ganlet.recipe import Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.verify.budget import check_budget
-from ganlet.verify.checks import Check
+from ganlet.verify.checks import Check, verdict_of
 from ganlet.verify.fidelity import (
     FidelityResult,
     Progress,
@@ -28,13 +25,15 @@ from ganlet.verify.fidelity import (
     fidelity_check,
     measure_fidelity,
 )
+from ganlet.verify.memorised import SAMPLES, Memorised, measure_memorised, searched_in_features
 from ganlet.verify.parity import Parity, check_parity
+from ganlet.verify.sheets import write_maps, write_samples
 from ganlet.verify.torch_runner import TorchRunner
+from ganlet.verify.variety import VarietyResult, measure_variety
 
 SCHEMA = 1
+REVISION = "2"  # of what a report holds and how it judges: reports of another one are made again
 ONNX = "generator.onnx"
-SHEET = 32  # pictures in each sheet of samples/
-SHEET_COLUMNS = 8
 
 
 def verify_run(
@@ -55,15 +54,21 @@ def verify_run(
         runners[ONNX], TorchRunner.of_stage(source), limit=recipe.verify.parity_max_abs, seed=recipe.run.seed
     )
     reference = choose_reference(pictures, recipe.data.holdout, recipe.data.seed, recipe.verify.samples)
+    training, held = pictures.split(recipe.data.holdout, recipe.data.seed)
+    first = len(reference.indices) + recipe.verify.samples * len(runners)
+    in_all = first + (searched_in_features(len(training), recipe.verify.samples) if len(held) >= 2 else 0)
     fidelity = measure_fidelity(
         runners,
         reference,
         net_name=recipe.verify.features,
         samples=recipe.verify.samples,
         seed=recipe.run.seed,
-        progress=progress,
+        progress=lambda done, _: progress(done, in_all),
     )
+    variety = measure_variety(fidelity, runners, reference, recipe.run.seed)
+    memorised = _memorised(runners[ONNX], fidelity, reference, recipe, lambda done: progress(first + done, in_all))
     write_samples(run / "samples", runners, reference, recipe.run.seed)
+    write_maps(run / "samples", fidelity, memorised, recipe.run.seed)
     footprint = measure(exported)
     own = [stage for stage in stages.values() if stage.folder.parent == run]
     budget = check_budget(
@@ -79,6 +84,7 @@ def verify_run(
         if name != "transfer"  # another domain's teacher says nothing of its quality
     ]
     report = _document(run, recipe, pictures, stages, fidelity, parity, footprint, checks, budget, reference)
+    report |= _trust(variety, memorised)
     report["provenance"]["command"] = command or f"ganlet verify {run.name}"
     report["key"] = verification_key(run, recipe, stages, pictures)
     write_json(run / "report.json", report)
@@ -115,17 +121,34 @@ def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pic
     """What a report depends on: equal keys mean that it need not be made again."""
     weights = {name: stage.weights_sha256 for name, stage in stages.items()}
     return recipe.key(
-        "data", "verify", "budget", data=pictures.sha256, onnx=describe_file(run / ONNX)["sha256"], **weights
+        "data",
+        "verify",
+        "budget",
+        report=REVISION,
+        data=pictures.sha256,
+        onnx=describe_file(run / ONNX)["sha256"],
+        **weights,
     )
 
 
-def write_samples(folder: Path, runners: Mapping[str, Runner], reference: Reference, seed: int) -> None:
-    """A sheet of the same latents for every runner, and one of the data."""
-    for name, runner in runners.items():
-        images = Sampler.of(runner).images(0, SHEET, seed)
-        write_bytes(folder / f"{name}.png", encode_png(grid(images, columns=SHEET_COLUMNS)))
-    real = np.asarray(reference.pictures.pictures[reference.indices[:SHEET]]).transpose(0, 2, 3, 1)
-    write_bytes(folder / "data.png", encode_png(grid(real, columns=SHEET_COLUMNS)))
+def _memorised(
+    runner: Runner, fidelity: FidelityResult, reference: Reference, recipe: Recipe, progress: Callable[[int], None]
+) -> Memorised | None:
+    """Nothing where no pictures are held out: what is near to a training picture is then unknown."""
+    training, held = reference.pictures.split(recipe.data.holdout, recipe.data.seed)
+    if len(held) < 2:
+        return None
+    samples = recipe.verify.samples
+    return measure_memorised(
+        Sampler.of(runner).images(0, min(SAMPLES, samples), recipe.run.seed),
+        ONNX,
+        fidelity,
+        reference,
+        training,
+        net_name=recipe.verify.features,
+        samples=samples,
+        progress=progress,
+    )
 
 
 # ---------------------------------------------------------------- the document
@@ -145,11 +168,10 @@ def _document(
 ) -> dict[str, Any]:
     """report.json as the design lays it down, and what a reader needs to judge it."""
     exported = run / ONNX
-    failed = any(check.status == "failed" for check in [*checks, *budget])
     return {
         "schema": SCHEMA,
         "run": recipe.run.name,
-        "verdict": "failed" if failed else "passed",
+        "verdict": verdict_of([*checks, *budget]),
         "stages": {name: _stage(name, stage, fidelity, run) for name, stage in stages.items()},
         "artifacts": [
             {
@@ -162,8 +184,8 @@ def _document(
                 "peak_memory_mib": footprint.peak_memory_mib,
             }
         ],
-        "budget": [_row(check) for check in budget],
-        "checks": [_row(check) for check in checks],
+        "budget": [check.as_json() for check in budget],
+        "checks": [check.as_json() for check in checks],
         "reference": {"kind": reference.kind, "count": len(reference.indices), "sha256": pictures.sha256},
         "provenance": {
             "recipe_sha256": recipe.sha256,
@@ -182,14 +204,13 @@ def _document(
     }
 
 
-def _row(check: Check) -> dict[str, Any]:
+def _trust(variety: VarietyResult, memorised: Memorised | None) -> dict[str, Any]:
+    """Variety, memorisation, and the warnings that follow from them; none of these enters the verdict."""
+    unknown = {"status": "not_verified", "reason": "No pictures are held out; set data.holdout above 0."}
     return {
-        "name": check.name,
-        "unit": check.unit,
-        "limit": check.limit,
-        "measured": check.measured,
-        "status": check.status,
-        "reason": check.reason,
+        "variety": variety.as_json(),
+        "memorisation": unknown if memorised is None else memorised.as_json(),
+        "warnings": variety.warnings() + ([] if memorised is None else memorised.warnings(ONNX)),
     }
 
 

@@ -1,0 +1,36 @@
+"""The pictures that verification leaves in RUN/samples, for a person to look at."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ganlet.device import Sampler
+from ganlet.device.pictures import encode_png, grid
+from ganlet.device.runner import Runner
+from ganlet.files import write_bytes
+from ganlet.verify.fidelity import BASELINES, FidelityResult, Reference
+from ganlet.verify.maps import feature_map
+from ganlet.verify.memorised import Memorised
+
+SHEET = 32  # pictures in each sheet
+SHEET_COLUMNS = 8
+
+
+def write_samples(folder: Path, runners: Mapping[str, Runner], reference: Reference, seed: int) -> None:
+    """A sheet of the same latents for every runner, and one of the data."""
+    for name, runner in runners.items():
+        images = Sampler.of(runner).images(0, SHEET, seed)
+        write_bytes(folder / f"{name}.png", encode_png(grid(images, columns=SHEET_COLUMNS)))
+    real = np.asarray(reference.pictures.pictures[reference.indices[:SHEET]]).transpose(0, 2, 3, 1)
+    write_bytes(folder / "data.png", encode_png(grid(real, columns=SHEET_COLUMNS)))
+
+
+def write_maps(folder: Path, fidelity: FidelityResult, memorised: Memorised | None, seed: int) -> None:
+    """The map of the features, and the sheet of nearest training pictures where pictures are held out."""
+    shown = {"data": fidelity.data} | {
+        name: fidelity.features[name] for name in (*BASELINES, "generator.onnx") if name in fidelity.features
+    }
+    write_bytes(folder / "features.png", feature_map(shown, seed))
+    if memorised is not None:
+        write_bytes(folder / "neighbours.png", encode_png(memorised.sheet))
