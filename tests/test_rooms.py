@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "models": GROUND,
     "losses": GROUND,
     "device": GROUND,
-    "metrics": GROUND,
+    "metrics": GROUND | {"device"},
     "report": GROUND,
     "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
     "compress": GROUND | {"artifact", "recipe", "models", "training"},

@@ -1,4 +1,4 @@
-"""The faults of feature arrays, checked in one place before any arithmetic."""
+"""The faults of pictures and feature arrays, checked in one place before any arithmetic."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,3 +27,12 @@ def require_same_width(a: int, b: int) -> None:
     """Check that both sides have the same number of features. Raises GanletError otherwise."""
     if a != b:
         raise GanletError(f"The two sides have {a} and {b} features a picture; measure both with the same feature net.")
+
+
+def require_pictures(pictures: NDArray[np.generic]) -> None:
+    """Check that `pictures` is uint8 (n, 1 or 3, height, width); n may be 0. Raises GanletError otherwise."""
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1] not in (1, 3) or 0 in pictures.shape[2:]:
+        raise GanletError(
+            f"Pictures for a feature net must be uint8 (n, 1 or 3, height, width), got {pictures.dtype} "
+            f"{pictures.shape}; convert them first."
+        )
