@@ -13,14 +13,10 @@ def seeded_inception(seed: int = 0) -> Any:
     import torch
     from pytorch_fid import inception
 
-    kept = inception.load_state_dict_from_url
-    try:  # its own constructor, stopped where it would download
-        inception.load_state_dict_from_url = _stop
-        inception.fid_inception_v3()
-    except _Built as built:
-        net = built.args[0]
-    finally:
-        inception.load_state_dict_from_url = kept
+    with pytest.MonkeyPatch.context() as patch:  # its own constructor, without the download
+        patch.setattr(inception, "load_state_dict_from_url", lambda *args, **kwargs: {})
+        patch.setattr(torch.nn.Module, "load_state_dict", lambda *args, **kwargs: None)
+        net = inception.fid_inception_v3()
     generator = torch.Generator().manual_seed(seed)
     for module in net.modules():
         if isinstance(module, torch.nn.Conv2d):
@@ -34,18 +30,6 @@ def seeded_inception(seed: int = 0) -> Any:
         elif isinstance(module, torch.nn.Linear):
             module.weight.data.normal_(0, 0.02, generator=generator)
     return net.state_dict()
-
-
-class _Built(Exception):
-    pass
-
-
-def _stop(*args: Any, **kwargs: Any) -> Any:
-    import inspect
-
-    frame = inspect.currentframe()
-    assert frame is not None and frame.f_back is not None
-    raise _Built(frame.f_back.f_locals["inception"])
 
 
 @pytest.fixture(scope="session")
@@ -65,12 +49,10 @@ def pytorch_fid_net(inception_file: Path) -> Any:
     import torch
     from pytorch_fid import inception
 
-    kept = inception.load_state_dict_from_url
-    inception.load_state_dict_from_url = lambda *args, **kwargs: torch.load(inception_file, weights_only=True)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        weights = torch.load(inception_file, weights_only=True)
+        patch.setattr(inception, "load_state_dict_from_url", lambda *args, **kwargs: weights)
         return inception.InceptionV3([3]).eval()
-    finally:
-        inception.load_state_dict_from_url = kept
 
 
 @pytest.fixture

@@ -137,11 +137,12 @@ def _svd(matrix: Array, vectors: bool) -> tuple[Array, Array, Array]:
     """U, s, V^T of `matrix`; U and V^T are empty unless `vectors`."""
     if not matrix.size:
         return np.zeros((len(matrix), 0)), np.zeros(0), np.zeros((0, matrix.shape[1]))
+    svd = _scipy_linalg().svd
     try:
-        found = np.linalg.svd(matrix, full_matrices=False, compute_uv=vectors)
+        found = svd(matrix, full_matrices=False, compute_uv=vectors)
     except np.linalg.LinAlgError:
         # Divide and conquer (gesdd) may fail to converge where plain QR iteration (gesvd), four times slower, does not.
-        found = _scipy_linalg().svd(matrix, full_matrices=False, compute_uv=vectors, lapack_driver="gesvd")
+        found = svd(matrix, full_matrices=False, compute_uv=vectors, lapack_driver="gesvd")
     left, singular, right = found if vectors else (np.zeros((0, 0)), found, np.zeros((0, 0)))
     return left, singular, right
 
