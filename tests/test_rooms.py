@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "memory": GROUND | {"recipe", "models", "training"},
     "export": GROUND | {"artifact", "models", "training"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "memory", "models", "training"},
+    "distance": GROUND | {"artifact", "data", "device", "metrics", "verify"},
     "doctor": GROUND | {"artifact", "device"},
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
     "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},

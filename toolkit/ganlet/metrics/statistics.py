@@ -19,6 +19,7 @@ from ganlet.metrics.frechet import Moments
 SCHEMA = 1
 MAX_BYTES = 2 * 2**30  # of an unpacked file: 16,000 features
 SYMMETRY = 1e-6  # allowed relative difference of sigma from its transpose
+TEXTS = ("net", "protocol", "data_sha256", "features_sha256")
 UNKNOWN = 0  # count of a file that does not tell it
 
 
@@ -30,6 +31,7 @@ class Statistics:
     net: str = ""
     protocol: str = ""
     data_sha256: str = ""
+    features_sha256: str = ""  # of the .npy file of features beside it, in a cache
 
 
 def write_statistics(path: Path, statistics: Statistics) -> None:
@@ -43,6 +45,7 @@ def write_statistics(path: Path, statistics: Statistics) -> None:
             net=np.array(statistics.net),
             protocol=np.array(statistics.protocol),
             data_sha256=np.array(statistics.data_sha256),
+            features_sha256=np.array(statistics.features_sha256),
             schema=np.int64(SCHEMA),
         )
 
@@ -76,7 +79,7 @@ def read_statistics(path: Path) -> Statistics:
     count = held.get("count", np.int64(UNKNOWN))
     if count.shape != () or count.dtype.kind not in "iu" or int(count) < 0:
         raise GanletError(f"{path} holds a count of {count!r}, expected a whole number; make it again.")
-    texts = {name: str(held[name]) for name in ("net", "protocol", "data_sha256") if name in held}
+    texts = {name: str(held[name]) for name in TEXTS if name in held}
     return Statistics(Moments(mean, (covariance + covariance.T) / 2, int(count)), **texts)
 
 
