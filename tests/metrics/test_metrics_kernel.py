@@ -68,6 +68,7 @@ def test_subsets_are_mean_and_spread_of_the_subsets_own_distances() -> None:
     assert (found.subsets, found.size) == (7, 12)
 
 
+@pytest.mark.slow
 def test_subsets_are_those_of_torch_fidelity() -> None:
     torch = pytest.importorskip("torch")
     theirs = pytest.importorskip("torch_fidelity.metric_kid", reason="torch-fidelity is not installed")

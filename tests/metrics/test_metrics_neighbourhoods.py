@@ -45,6 +45,7 @@ def test_matches_a_double_loop_for_any_block(block: int, ks: tuple[int, int], mo
     np.testing.assert_allclose(four(a, b, precision_k=ks[0], density_k=ks[1]), naive(a, b, *ks), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_precision_and_recall_are_those_of_torch_fidelity(dtype: type) -> None:
     torch = pytest.importorskip("torch")
