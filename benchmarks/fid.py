@@ -3,14 +3,16 @@
     python benchmarks/fid.py                             # 1,000 against 1,000 pictures of 64 x 64, three rounds
     python benchmarks/fid.py --count 64 --rounds 1 --neighbours 2000   # all of it in two minutes
 
-Each call is a fresh process, and the tools take turns; what is printed are medians and their ratios. The original
-weights are a download, so both get the same file of random ones: the arithmetic is the same, the figure means nothing.
-Needs the extra `test` (pytorch-fid's own distance needs SciPy below 1.18).
+Each call is a fresh process, and the tools take turns; what is printed are medians and their ratios, of seconds by the
+clock and of processor seconds, which other work on the machine disturbs less. The original weights are a download, so
+both get the same file of random ones: the arithmetic is the same, the figure means nothing. Needs the extra `test`
+(pytorch-fid's own distance needs SciPy below 1.18).
 """
 
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from ganlet.data import load_pictures, write_folder
 from ganlet.metrics.frechet import Moments, frechet_distance, moments
 from ganlet.metrics.inception_weights import FILE_NAME
 
+Features = np.ndarray[Any, np.dtype[np.float32]]
 SIZE_PX = 64
 NEIGHBOURS = """
 import json, resource, sys, time
@@ -87,66 +91,84 @@ class Tools:
             )
             write_folder(pictures, root / name, count)
 
-    def theirs(self) -> tuple[float, float]:
-        """Seconds and the distance of a and b by pytorch-fid."""
-        seconds, out = self._run("-m", "pytorch_fid", str(self.root / "a"), str(self.root / "b"))
-        return seconds, float(out.split("FID:")[1])
+    def theirs(self) -> tuple["Cost", float]:
+        """Cost and the distance of a and b by pytorch-fid."""
+        cost, out = self._run("-m", "pytorch_fid", str(self.root / "a"), str(self.root / "b"))
+        return cost, float(out.split("FID:")[1])
 
-    def ours(self, a: str, b: str) -> tuple[float, float]:
-        """Seconds and the distance of two folders by ganlet."""
+    def ours(self, a: str, b: str) -> tuple["Cost", float]:
+        """Cost and the distance of two folders by ganlet."""
         words = ["-m", "ganlet.cli", "fid", str(self.root / a), str(self.root / b), "--features", "inception", "--json"]
-        seconds, out = self._run(*words, "--weights", str(self.weights), "--weights-name", "seeded")
+        cost, out = self._run(*words, "--weights", str(self.weights), "--weights-name", "seeded")
         (figure,) = json.loads(out.splitlines()[-1])["figures"].values()
-        return seconds, float(figure["value"])
+        return cost, float(figure["value"])
 
     def forget(self) -> None:
         shutil.rmtree(self.root / "cache", ignore_errors=True)
 
-    def features(self, count: int) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
-        """The features that ganlet kept of a and b, in no particular order of the two."""
-        found = [np.load(path) for path in sorted((self.root / "cache" / "features").glob("*.npy"))]
-        return [features for features in found if len(features) == count][:2]
+    def features(self) -> list[Features]:
+        """What ganlet has kept, in no particular order."""
+        return [np.load(path) for path in sorted((self.root / "cache" / "features").glob("*.npy"))]
 
-    def _run(self, *words: str) -> tuple[float, str]:
-        started = time.perf_counter()
+    def _run(self, *words: str) -> tuple["Cost", str]:
+        started, before = time.perf_counter(), _children_seconds()
         done = subprocess.run(
             [sys.executable, *words], env=self.environment, capture_output=True, text=True, check=False
         )
-        seconds = time.perf_counter() - started
         if done.returncode:
             raise SystemExit(f"{' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
-        return seconds, done.stdout
+        return Cost(time.perf_counter() - started, _children_seconds() - before), done.stdout
 
 
-def whole(tools: Tools, rounds: int, result: dict[str, Any]) -> None:
-    """The command lines, start to end."""
-    taken: dict[str, list[float]] = {"theirs": [], "first": [], "again": [], "data cached": []}
+@dataclass(frozen=True)
+class Cost:
+    """Seconds by the clock, and of processors, of one process and its children."""
+
+    clock_s: float
+    processor_s: float
+
+    def __str__(self) -> str:
+        return f"{self.clock_s:.1f} s ({self.processor_s:.0f} processor s)"
+
+
+def whole(tools: Tools, rounds: int, result: dict[str, Any]) -> list[Features]:
+    """The command lines, start to end. Returns the features of a and b."""
+    taken: dict[str, list[Cost]] = {"theirs": [], "first": [], "again": [], "data cached": []}
     for number in range(1, rounds + 1):
         tools.forget()
-        their_seconds, their_value = tools.theirs()
+        theirs, their_value = tools.theirs()
         first, value = tools.ours("a", "b")
+        kept = tools.features()
         again, same = tools.ours("a", "b")
         cached, _ = tools.ours("c", "b")
         assert value == same, "cached statistics gave another figure"
-        for name, seconds in zip(taken, (their_seconds, first, again, cached), strict=True):
-            taken[name].append(seconds)
+        for name, cost in zip(taken, (theirs, first, again, cached), strict=True):
+            taken[name].append(cost)
         print(
-            f"round {number}: pytorch-fid {their_seconds:.1f} s, ganlet {first:.1f} s, the same call again {again:.1f} "
-            f"s, new pictures against the cached set {cached:.1f} s; distance {their_value:.6f} and {value:.6f}",
+            f"round {number}: pytorch-fid {theirs}, ganlet {first}, the same call again {again}, new pictures against "
+            f"the cached set {cached}; distance {their_value:.6f} and {value:.6f}",
             flush=True,
         )
-    median = {name: statistics.median(seconds) for name, seconds in taken.items()}
-    result |= {
-        "whole_seconds": {name: round(seconds, 2) for name, seconds in median.items()},
-        "whole_ratio": round(median["first"] / median["theirs"], 3),
-        "cached_set_ratio": round(median["data cached"] / median["first"], 3),
-        "cached_call_ratio": round(median["again"] / median["first"], 3),
-        "value_relative_difference": abs(value / their_value - 1),
-    }
-    print(
-        f"whole: {result['whole_ratio']:.2f} of pytorch-fid's time; with the set's statistics cached "
-        f"{result['cached_set_ratio']:.2f} of the first call, with both sides' {result['cached_call_ratio']:.2f}"
-    )
+    result["value_relative_difference"] = abs(value / their_value - 1)
+    for unit in ("clock_s", "processor_s"):
+        median = {name: statistics.median(getattr(cost, unit) for cost in costs) for name, costs in taken.items()}
+        ratios = {
+            "whole": median["first"] / median["theirs"],
+            "data cached": median["data cached"] / median["first"],
+            "again": median["again"] / median["first"],
+        }
+        result[unit] = {name: round(seconds, 1) for name, seconds in median.items()}
+        result[f"ratios of {unit}"] = {name: round(ratio, 3) for name, ratio in ratios.items()}
+        print(
+            f"whole, {unit}: {ratios['whole']:.2f} of pytorch-fid's; with the data's statistics cached "
+            f"{ratios['data cached']:.2f} of the first call, with those of both sides {ratios['again']:.2f}"
+        )
+    return kept
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def distance(a: Moments, b: Moments, rounds: int, result: dict[str, Any]) -> None:
@@ -174,7 +196,7 @@ def distance(a: Moments, b: Moments, rounds: int, result: dict[str, Any]) -> Non
     )
 
 
-def feature_difference(tools: Tools, count: int) -> float:
+def feature_difference(tools: Tools, kept: list[Features]) -> float:
     """Largest difference of a feature of a picture from pytorch-fid's, over the features' largest value."""
     kept = published.load_state_dict_from_url
     published.load_state_dict_from_url = lambda *args, **kwargs: torch.load(tools.weights, weights_only=True)
@@ -182,7 +204,7 @@ def feature_difference(tools: Tools, count: int) -> float:
     published.load_state_dict_from_url = kept
     files = sorted((tools.root / "a").glob("*.png"))[:32]
     theirs = fid_score.get_activations(files, net, batch_size=16)
-    differences = [np.abs(own[: len(files)] - theirs).max() for own in tools.features(count)]
+    differences = [np.abs(own[: len(files)] - theirs).max() for own in kept]  # one of the two is a
     return float(min(differences) / np.abs(theirs).max())
 
 
@@ -211,10 +233,10 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         tools = Tools(Path(folder), options.count)
-        whole(tools, options.rounds, result)
-        a, b = (moments(features) for features in tools.features(options.count))
+        kept = whole(tools, options.rounds, result)
+        a, b = (moments(features) for features in kept)
         distance(a, b, options.rounds, result)
-        result["feature_difference"] = feature_difference(tools, options.count)
+        result["feature_difference"] = feature_difference(tools, kept)
         print(f"features: {result['feature_difference']:.1e} of the largest apart from pytorch-fid's")
     neighbours_in_a_fresh_process(options.neighbours, result)
     print(json.dumps(result))
