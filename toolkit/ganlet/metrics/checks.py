@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from ganlet.errors import GanletError
 
+ROWS = 4096  # looked at at a time
+
 
 def require_features(features: NDArray[np.generic], least: int) -> None:
     """Check that `features` is (n, d), finite, with n >= `least` and d >= 1.
@@ -15,7 +17,9 @@ def require_features(features: NDArray[np.generic], least: int) -> None:
         raise GanletError(f"Features have the shape {features.shape}, expected (pictures, features); use `extract`.")
     if len(features) < least:
         raise GanletError(f"A distance needs at least {least} pictures a side, got {len(features)}; add pictures.")
-    bad = int((~np.isfinite(features)).any(axis=1).sum())
+    # A chunk at a time: features may be mapped from a disk and larger than memory.
+    chunks = (features[start : start + ROWS] for start in range(0, len(features), ROWS))
+    bad = sum(int((~np.isfinite(chunk)).any(axis=1).sum()) for chunk in chunks)
     if bad:
         raise GanletError(
             f"The features of {bad} of {len(features)} pictures are not finite numbers; check that the generator's "
