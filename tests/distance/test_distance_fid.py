@@ -180,6 +180,20 @@ def test_mixed_sizes_are_brought_to_one_and_samples_are_a_seeded_draw(
     assert first["a"]["pictures"] == 10 and first["a"]["sha256"] == same["a"]["sha256"] != other["a"]["sha256"]
 
 
+@pytest.mark.parametrize("kind", ["two", "constant", "duplicated"])
+def test_degenerate_sets_give_finite_figures(ganlet: Call, net: Path, pictures: Callable[..., Path], kind: str) -> None:
+    a, b = pictures("a", count=2 if kind == "two" else 24), pictures("b", seed=1)
+    files = sorted(a.glob("*.png"))
+    for index, file in enumerate(files):
+        if kind != "two":
+            file.write_bytes(files[0 if kind == "constant" else index // 6 * 6].read_bytes())
+    words = ("--kid",) if kind == "two" else ("--kid", "--prdc")
+    found = document(ganlet("fid", a, b, "--features", net, *words, "--json"))
+    values = [figure[name] for figure in found["figures"].values() for name in ("value", "low", "high")]
+    assert all(isinstance(value, float) and np.isfinite(value) for value in values)
+    assert next(iter(found["figures"].values()))["value"] > 0
+
+
 def test_different_sizes_of_the_two_sides_are_noted(ganlet: Call, net: Path, pictures: Callable[..., Path]) -> None:
     found = document(ganlet("fid", pictures("a"), pictures("b", side=20), "--features", net, "--json"))
     assert found["notes"] == [

@@ -290,7 +290,17 @@ def fid(
     from ganlet.distance.compare import Question, as_text, compare_paths
 
     question = Question(
-        features, weights, weights_name, kid, prdc, extrapolate, samples, seed, size, protocol, save_stats
+        features=features,
+        weights=weights,
+        weights_name=weights_name,
+        kid=kid,
+        prdc=prdc,
+        extrapolate=extrapolate,
+        samples=samples,
+        seed=seed,
+        size_px=size,
+        protocol=protocol,
+        save_stats=save_stats,
     )
     document = compare_paths(a, b, question, _observer())
     _finish(as_json, document, as_text(document))
