@@ -198,10 +198,10 @@ def distance(a: Moments, b: Moments, rounds: int, result: dict[str, Any]) -> Non
 
 def feature_difference(tools: Tools, kept: list[Features]) -> float:
     """Largest difference of a feature of a picture from pytorch-fid's, over the features' largest value."""
-    kept = published.load_state_dict_from_url
+    download = published.load_state_dict_from_url
     published.load_state_dict_from_url = lambda *args, **kwargs: torch.load(tools.weights, weights_only=True)
     net = published.InceptionV3([3]).eval()
-    published.load_state_dict_from_url = kept
+    published.load_state_dict_from_url = download
     files = sorted((tools.root / "a").glob("*.png"))[:32]
     theirs = fid_score.get_activations(files, net, batch_size=16)
     differences = [np.abs(own[: len(files)] - theirs).max() for own in kept]  # one of the two is a
