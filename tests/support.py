@@ -1,6 +1,8 @@
 """What tests share besides fixtures."""
 
+import zipfile
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 
@@ -17,3 +19,11 @@ class Silent:
     def watch(self, label: str, unit: str) -> Any:
         self.watched.append(label)
         return nullcontext(lambda done, total: None)
+
+
+def zip_of(folder: Path, path: Path, prefix: str = "") -> Path:
+    """An archive of the PNG files of a folder."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.png")):
+            archive.write(file, prefix + file.relative_to(folder).as_posix())
+    return path

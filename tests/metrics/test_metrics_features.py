@@ -11,7 +11,7 @@ import pytest
 
 from ganlet.errors import GanletError
 from ganlet.metrics import FEATURES, extract, feature_net, frechet_distance, kernel_distance, moments
-from ganlet.metrics.features import Lite0
+from ganlet.metrics.lite0 import Lite0
 
 torch = pytest.importorskip("torch")
 lite = pytest.importorskip("efficientnet_lite_pytorch")
@@ -96,9 +96,9 @@ def test_other_pictures_are_refused(net: Lite0, pictures: np.ndarray) -> None:
 
 
 def test_unknown_net_lists_the_known_ones() -> None:
-    with pytest.raises(GanletError, match="no feature net 'vgg'; choose one of lite0"):
+    with pytest.raises(GanletError, match="no feature net 'vgg'; choose one of inception, inception_clean, lite0"):
         feature_net("vgg")
-    assert list(FEATURES) == ["lite0"]
+    assert list(FEATURES) == ["lite0", "inception", "inception_clean"]
 
 
 def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

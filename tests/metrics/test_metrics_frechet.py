@@ -6,7 +6,7 @@ import scipy.linalg
 
 from ganlet.errors import GanletError
 from ganlet.metrics import Moments, MomentsAccumulator, frechet_distance, moments
-from ganlet.metrics.frechet import frechet_influence
+from ganlet.metrics.frechet import couple, frechet_influence
 
 
 def gaussian(seed: int, count: int, dim: int, shift: float = 0.0) -> np.ndarray:
@@ -146,3 +146,54 @@ def test_influence_is_the_derivative_by_a_pictures_weight(count: int, other: int
         np.testing.assert_allclose(psi_x[index], (up - down) / (2 * step), rtol=1e-4, atol=1e-5)
         up, down = (frechet_distance(moments(x), nudged(y, index, e)) for e in (step, -step))
         np.testing.assert_allclose(psi_y[index], (up - down) / (2 * step), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["two", "constant", "duplicated", "one feature"])
+def test_degenerate_pictures_give_finite_figures(kind: str) -> None:
+    """Two pictures, one picture over and over, every picture twice, a single feature: never NaN, never imaginary."""
+    a, b = gaussian(20, 40, 16), gaussian(21, 30, 16, shift=0.2)
+    a, b = {
+        "two": (a[:2], b[:2]),
+        "constant": (np.repeat(a[:1], 40, axis=0), np.repeat(b[:1], 30, axis=0)),
+        "duplicated": (np.concatenate([a, a]), np.concatenate([b[:3]] * 10)),
+        "one feature": (a[:, :1], b[:, :1]),
+    }[kind]
+    value, psi_a, psi_b = frechet_influence(a, b)
+    assert value == pytest.approx(frechet_distance(moments(a), moments(b)), rel=1e-9) and value > 0
+    assert np.isfinite(psi_a).all() and np.isfinite(psi_b).all()
+    if kind == "constant":
+        assert value == pytest.approx(((a[0] - b[0]) ** 2).sum(), rel=1e-12)
+
+
+def test_a_decomposition_that_does_not_converge_is_tried_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = gaussian(22, 60, 10), gaussian(23, 60, 10)
+    expected = frechet_influence(a, b)
+    plain, tried = scipy.linalg.svd, []
+
+    def stubborn(matrix: np.ndarray, *args: object, lapack_driver: str = "gesdd", **kwargs: object) -> object:
+        tried.append(lapack_driver)
+        if lapack_driver == "gesdd":
+            raise np.linalg.LinAlgError("SVD did not converge")
+        return plain(matrix, *args, lapack_driver=lapack_driver, **kwargs)
+
+    monkeypatch.setattr(scipy.linalg, "svd", stubborn)
+    for found, wanted in zip(frechet_influence(a, b), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-10)
+    assert frechet_distance(moments(a), moments(b)) == pytest.approx(expected[0], rel=1e-10)
+    assert tried == ["gesdd", "gesvd"] * 2
+
+
+def test_gaussian_variance_is_that_of_gaussian_influences() -> None:
+    a, b = gaussian(24, 40_000, 6, shift=0.4), gaussian(25, 40_000, 6)
+    coupled = couple(moments(a), moments(b))
+    for side, features in ((coupled.a, a), (coupled.b, b)):
+        np.testing.assert_allclose(side.gaussian_variance(), side.influence(features).var(), rtol=0.05)
+    same = couple(moments(a), moments(a))
+    assert same.a.gaussian_variance() == pytest.approx(0, abs=1e-9)
+
+
+def test_influences_are_refused_for_other_pictures_than_those_of_the_moments() -> None:
+    a, b = gaussian(26, 20, 4), gaussian(27, 30, 4)
+    coupled = couple(moments(a), moments(b))
+    with pytest.raises(GanletError, match="30 pictures but their moments of 20"):
+        coupled.a.influence(b)

@@ -5,7 +5,7 @@ import pytest
 
 from ganlet.errors import GanletError
 from ganlet.metrics import kernel, kernel_distance
-from ganlet.metrics.kernel import kernel_influence
+from ganlet.metrics.kernel import kernel_influence, kernel_subsets, subset_indices
 
 
 def naive(x: np.ndarray, y: np.ndarray) -> float:
@@ -56,3 +56,39 @@ def test_faults_are_named() -> None:
         kernel_distance(np.zeros((4, 3)), np.zeros((4, 2)))
     with pytest.raises(GanletError, match="not finite"):
         kernel_distance(np.full((4, 3), np.nan), np.zeros((4, 3)))
+
+
+def test_subsets_are_mean_and_spread_of_the_subsets_own_distances() -> None:
+    x, y = sets(40, 50)
+    drawn = list(subset_indices(40, 50, subsets=7, size=12, seed=3))
+    assert all(len(set(i)) == len(set(j)) == 12 for i, j in drawn)
+    values = [naive(x[i], y[j]) for i, j in drawn]
+    found = kernel_subsets(x, y, subsets=7, size=12, seed=3)
+    np.testing.assert_allclose((found.mean, found.std), (np.mean(values), np.std(values)), rtol=1e-10)
+    assert (found.subsets, found.size) == (7, 12)
+
+
+@pytest.mark.slow
+def test_subsets_are_those_of_torch_fidelity() -> None:
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip("torch_fidelity.metric_kid", reason="torch-fidelity is not installed")
+    x, y = sets(300, 250, dim=24, shift=0.1)
+    expected = theirs.kid_features_to_metric(
+        torch.from_numpy(x), torch.from_numpy(y), kid_subsets=20, kid_subset_size=100, rng_seed=5, verbose=False
+    )
+    found = kernel_subsets(x, y, subsets=20, size=100, seed=5)
+    np.testing.assert_allclose(found.mean, expected["kernel_inception_distance_mean"], rtol=1e-6)
+    np.testing.assert_allclose(found.std, expected["kernel_inception_distance_std"], rtol=1e-6)
+
+
+def test_one_subset_of_everything_is_the_whole_sample_estimate() -> None:
+    x, y = sets(30, 30)
+    found = kernel_subsets(x, y, subsets=1, size=30)
+    assert found.mean == pytest.approx(kernel_distance(x, y), rel=1e-9) and found.std == 0.0
+
+
+def test_subsets_larger_than_a_side_are_refused() -> None:
+    with pytest.raises(GanletError, match="A subset has 20 pictures but the sides have 17 and 23"):
+        kernel_subsets(*sets(), size=20)
+    with pytest.raises(GanletError, match="0 subsets"):
+        kernel_subsets(*sets(), subsets=0, size=5)

@@ -200,30 +200,12 @@ def sample(
 
     Example: ganlet sample exported/kittens-quick/generator.onnx -n 500 --out pictures --seed 0 --grid
     """
-    sampler = _sampler(artifact)
+    from ganlet.distance.artefacts import open_sampler
+
+    sampler = open_sampler(artifact)
     with _observer().watch("sample", "pictures") as update:
         paths = sampler.save(out, count, seed=seed, start=start, grid=grid, label=label, progress=update)
     _finish(as_json, {"folder": str(out), "pictures": count, "last": str(paths[-1])}, f"{count} pictures in {out}")
-
-
-def _sampler(artifact: Path) -> Any:
-    from ganlet.device import Sampler
-
-    if artifact.is_dir() and (artifact / "generator.onnx").is_file():
-        return Sampler(artifact / "generator.onnx")
-    if artifact.is_dir():
-        from ganlet.artifact import find_stage
-
-        stage = find_stage(artifact)
-        try:
-            from ganlet.verify.torch_runner import TorchRunner
-        except ImportError as error:
-            raise GanletError(
-                f'{artifact} is not exported yet and drawing from it needs torch: `pip install "ganlet[train]"`, or '
-                "give an .onnx file."
-            ) from error
-        return Sampler.of(TorchRunner.of_stage(stage))
-    return Sampler(artifact)
 
 
 @app.command()
@@ -281,6 +263,53 @@ def budget(
     _finish(as_json, result, f"{len(drawn)} pictures in {pictures}" if drawn else "")
     if result["fits"] is False:
         raise typer.Exit(EXIT_FAILED)
+
+
+Side = Annotated[Path, typer.Argument(help="A run, .onnx, picture folder, zip or .npz.", show_default=False)]
+
+
+@app.command()
+def fid(
+    a: Side,
+    b: Side,
+    features: Annotated[
+        str | None, typer.Option("--features", help="lite0 (default), inception, inception_clean or PATH.onnx.")
+    ] = None,
+    kid: Annotated[bool, typer.Option("--kid", help="Also the kernel distance.")] = False,
+    prdc: Annotated[bool, typer.Option("--prdc", help="Also precision, recall, density and coverage.")] = False,
+    extrapolate: Annotated[bool, typer.Option("--extrapolate", help="Also for infinitely many pictures.")] = False,
+    samples: Annotated[int | None, typer.Option("--samples", help="Pictures drawn (5,000), or the most taken.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Which pictures are drawn.")] = 0,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Crop and resize the pictures of folders and zips.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option("--weights", help="File of the Inception weights.")] = None,
+    weights_name: Annotated[str, typer.Option("--weights-name", help="Name of weights not the original's.")] = "",
+    protocol: Annotated[str, typer.Option("--protocol", help="basework: 500 against 500, inception.")] = "",
+    save_stats: Annotated[Path | None, typer.Option("--save-stats", help="Write the statistics of B (.npz).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Distance of two sets of pictures, A judged against B, with its 95 % interval.
+
+    Example: ganlet fid exported/kittens/generator.onnx kittens --samples 2000 --kid --prdc
+    """
+    from ganlet.distance.compare import Question, as_text, compare_paths
+
+    question = Question(
+        features=features,
+        weights=weights,
+        weights_name=weights_name,
+        kid=kid,
+        prdc=prdc,
+        extrapolate=extrapolate,
+        samples=samples,
+        seed=seed,
+        size_px=size,
+        protocol=protocol,
+        save_stats=save_stats,
+    )
+    document = compare_paths(a, b, question, _observer())
+    _finish(as_json, document, as_text(document))
 
 
 @app.command()

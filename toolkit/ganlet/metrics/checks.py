@@ -1,9 +1,11 @@
-"""The faults of feature arrays, checked in one place before any arithmetic."""
+"""The faults of pictures and feature arrays, checked in one place before any arithmetic."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganlet.errors import GanletError
+
+ROWS = 4096  # looked at at a time
 
 
 def require_features(features: NDArray[np.generic], least: int) -> None:
@@ -15,7 +17,9 @@ def require_features(features: NDArray[np.generic], least: int) -> None:
         raise GanletError(f"Features have the shape {features.shape}, expected (pictures, features); use `extract`.")
     if len(features) < least:
         raise GanletError(f"A distance needs at least {least} pictures a side, got {len(features)}; add pictures.")
-    bad = int((~np.isfinite(features)).any(axis=1).sum())
+    # A chunk at a time: features may be mapped from a disk and larger than memory.
+    chunks = (features[start : start + ROWS] for start in range(0, len(features), ROWS))
+    bad = sum(int((~np.isfinite(chunk)).any(axis=1).sum()) for chunk in chunks)
     if bad:
         raise GanletError(
             f"The features of {bad} of {len(features)} pictures are not finite numbers; check that the generator's "
@@ -27,3 +31,12 @@ def require_same_width(a: int, b: int) -> None:
     """Check that both sides have the same number of features. Raises GanletError otherwise."""
     if a != b:
         raise GanletError(f"The two sides have {a} and {b} features a picture; measure both with the same feature net.")
+
+
+def require_pictures(pictures: NDArray[np.generic]) -> None:
+    """Check that `pictures` is uint8 (n, 1 or 3, height, width); n may be 0. Raises GanletError otherwise."""
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1] not in (1, 3) or 0 in pictures.shape[2:]:
+        raise GanletError(
+            f"Pictures for a feature net must be uint8 (n, 1 or 3, height, width), got {pictures.dtype} "
+            f"{pictures.shape}; convert them first."
+        )

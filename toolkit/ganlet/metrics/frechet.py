@@ -133,6 +133,20 @@ def _distance(a: Moments, b: Moments, nuclear: float) -> float:
     return max(0.0, float(shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2.0 * nuclear))
 
 
+def _svd(matrix: Array, vectors: bool) -> tuple[Array, Array, Array]:
+    """U, s, V^T of `matrix`; U and V^T are empty unless `vectors`."""
+    if not matrix.size:
+        return np.zeros((len(matrix), 0)), np.zeros(0), np.zeros((0, matrix.shape[1]))
+    svd = _scipy_linalg().svd
+    try:
+        found = svd(matrix, full_matrices=False, compute_uv=vectors)
+    except np.linalg.LinAlgError:
+        # Divide and conquer (gesdd) may fail to converge where plain QR iteration (gesvd), four times slower, does not.
+        found = svd(matrix, full_matrices=False, compute_uv=vectors, lapack_driver="gesvd")
+    left, singular, right = found if vectors else (np.zeros((0, 0)), found, np.zeros((0, 0)))
+    return left, singular, right
+
+
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Frechet distance (a squared length, in squared feature units), never negative and never NaN.
 
@@ -141,12 +155,11 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     """
     require_same_width(len(a.mean), len(b.mean))
     cross = _factor(a.covariance).matrix.T @ _factor(b.covariance).matrix  # (rank a, rank b)
-    nuclear = float(np.linalg.svd(cross, compute_uv=False).sum()) if cross.size else 0.0
-    return _distance(a, b, nuclear)
+    return _distance(a, b, float(_svd(cross, vectors=False)[1].sum()))
 
 
 @dataclass(frozen=True, eq=False)
-class _Side:
+class Side:
     """What the influence of one side needs: psi(x) = 2 shift.(x - m) + c (|x - m|^2 - |root B^+ (x - m)|^2)."""
 
     moments: Moments
@@ -155,6 +168,17 @@ class _Side:
     shift: Array  # (d,): own mean minus the other's
 
     def influence(self, features: NDArray[np.generic]) -> Array:
+        """Influence (N,) of each of the pictures that `moments` came from; `features` (N, d) may be mapped from disk.
+
+        Raises GanletError when they are another number of pictures or features.
+        """
+        require_features(features, least=2)
+        require_same_width(features.shape[1], len(self.moments.mean))
+        if len(features) != self.moments.count:
+            raise GanletError(
+                f"The features are of {len(features)} pictures but their moments of {self.moments.count}; measure "
+                "them again."
+            )
         # A covariance divided by N-1 weighs each square N/(N-1) times.
         correction = self.moments.count / (self.moments.count - 1)
         values = np.empty(len(features))
@@ -166,11 +190,31 @@ class _Side:
         centred_values: Array = values - values.mean()
         return centred_values
 
+    def gaussian_variance(self) -> float:
+        """Variance of the influence of one picture if the features are Gaussian.
 
-def frechet_influence(a: NDArray[np.generic], b: NDArray[np.generic]) -> tuple[float, Array, Array]:
-    """Distance of `a` (N, d) and `b` (M, d) with each picture's influence on it: (value, psi_a (N,), psi_b (M,)).
+        4 d^T S d + 2 tr ((I - T) S)^2, since the cubic moments vanish (Isserlis 1918), with tr (T S)^2 = tr K K^T.
+        """
+        covariance = self.moments.covariance
+        half = self.factor.matrix @ self.root.T  # S T S = half half^T
+        cross = float(np.square(np.square(self.root).sum(axis=1)).sum())  # sum of s^2: the rows of root are s^(1/2) u
+        quadratic = float(np.square(covariance).sum()) - 2.0 * float(np.square(half).sum()) + cross
+        return 4.0 * float(self.shift @ covariance @ self.shift) + 2.0 * max(0.0, quadratic)
 
-    The influence is the derivative of the distance by the weight of a picture (Hampel 1974). For side 1
+
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """The distance of two sets, and from each side what the influence of its pictures needs."""
+
+    value: float
+    a: Side
+    b: Side
+
+
+def couple(a: Moments, b: Moments) -> Coupling:
+    """The Frechet distance of `a` and `b` together with its derivative (Hampel 1974), from the moments alone.
+
+    For side 1 the influence of a picture x is
 
         psi(x) = 2 (m1 - m2).(x - m1) + (x - m1)^T (I - T12) (x - m1), centred,
 
@@ -178,15 +222,21 @@ def frechet_influence(a: NDArray[np.generic], b: NDArray[np.generic]) -> tuple[f
     map of the one Gaussian to the other (Dowson and Landau 1982; Takatsu 2011). With K = B1^T B2 = U s V^T it is
     T12 = B1^+T U s U^T B1^+ and T21 = B2^+T V s V^T B2^+: one singular value decomposition serves both sides. On
     covariances of deficient rank this is the derivative along the span of the pictures, which is where weights move.
-    Raises GanletError like `moments`, and when the sides have different numbers of features.
+    Raises GanletError when the sides have different numbers of features.
     """
-    first, second = moments(a), moments(b)
-    require_same_width(len(first.mean), len(second.mean))
-    factor_a, factor_b = _factor(first.covariance), _factor(second.covariance)
-    left, singular, right = np.linalg.svd(factor_a.matrix.T @ factor_b.matrix, full_matrices=False)
+    require_same_width(len(a.mean), len(b.mean))
+    factor_a, factor_b = _factor(a.covariance), _factor(b.covariance)
+    left, singular, right = _svd(factor_a.matrix.T @ factor_b.matrix, vectors=True)
     root = np.sqrt(singular)[:, None]
-    shift = first.mean - second.mean
-    side_a = _Side(first, factor_a, root * left.T, shift)
-    side_b = _Side(second, factor_b, root * right, -shift)
-    value = _distance(first, second, float(singular.sum()))
-    return value, side_a.influence(a), side_b.influence(b)
+    shift = a.mean - b.mean
+    value = _distance(a, b, float(singular.sum()))
+    return Coupling(value, Side(a, factor_a, root * left.T, shift), Side(b, factor_b, root * right, -shift))
+
+
+def frechet_influence(a: NDArray[np.generic], b: NDArray[np.generic]) -> tuple[float, Array, Array]:
+    """Distance of `a` (N, d) and `b` (M, d) with each picture's influence on it: (value, psi_a (N,), psi_b (M,)).
+
+    See `couple`. Raises GanletError like `moments`, and when the sides have different numbers of features.
+    """
+    coupled = couple(moments(a), moments(b))
+    return coupled.value, coupled.a.influence(a), coupled.b.influence(b)

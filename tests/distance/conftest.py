@@ -1,0 +1,86 @@
+"""Small pictures, a feature net of a few numbers, and the command line."""
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from ganlet import cli
+
+ROOT = Path(cli.__file__).parents[2]
+GENERATOR = ROOT / "exported" / "kittens" / "generator.onnx"
+Answer = tuple[int, str, str]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANLET_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    """Colours of each quarter of a picture: 12 features of any size."""
+    weight = np.zeros((12, 3, 8, 8), dtype=np.float32)
+    for quarter in range(4):
+        rows, columns = (
+            slice(4 * (quarter // 2), 4 * (quarter // 2) + 4),
+            slice(4 * (quarter % 2), 4 * (quarter % 2) + 4),
+        )
+        for channel in range(3):
+            weight[3 * quarter + channel, channel, rows, columns] = 10 / 16
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["images", "weight"], ["maps"]),
+            helper.make_node("Flatten", ["maps"], ["features"]),
+        ],
+        "net",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 12])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    path = tmp_path / "quarters.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Callable[..., Path]:
+    """Write a folder of `count` random PNG pictures."""
+
+    def make(name: str = "pictures", count: int = 24, seed: int = 0, side: int = 16, top: int = 256) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        drawn = np.random.default_rng(seed).integers(0, top, (count, side, side, 3), dtype=np.uint8)
+        for index, picture in enumerate(drawn):
+            Image.fromarray(picture).save(folder / f"{index:03d}.png")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def ganlet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+    """Run a command line in this process: (exit code, stdout, stderr)."""
+
+    def call(*words: Any) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["ganlet", *map(str, words)])
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call

@@ -1,0 +1,47 @@
+"""The sampler of an artefact: an .onnx file, the folder of a run, or that of one stage."""
+
+from pathlib import Path
+
+from ganlet.artifact import CONFIG, STAGES, find_stage
+from ganlet.device import Sampler
+from ganlet.errors import GanletError
+from ganlet.files import sha256_file
+
+ONNX = "generator.onnx"
+
+
+def is_artefact(path: Path) -> bool:
+    """Whether `path` is a generator rather than pictures; says nothing of whether it works."""
+    if path.suffix.lower() == ".onnx":
+        return True
+    return any((path / name).is_file() for name in (ONNX, CONFIG, *(f"{stage}/{CONFIG}" for stage in STAGES)))
+
+
+def open_sampler(path: Path) -> Sampler:
+    """The sampler of `path`; needs no torch for an .onnx file or a run that was exported.
+
+    Raises GanletError when there is no generator, or none that works here.
+    """
+    return _open(path)[0]
+
+
+def open_identified(path: Path) -> tuple[Sampler, str]:
+    """The sampler of `path`, and the hex SHA-256 of the weights that it draws with."""
+    sampler, file = _open(path)
+    return sampler, sha256_file(file) if isinstance(file, Path) else file
+
+
+def _open(path: Path) -> tuple[Sampler, Path | str]:
+    if not path.is_dir():
+        return Sampler(path), path
+    if (path / ONNX).is_file():
+        return Sampler(path / ONNX), path / ONNX
+    stage = find_stage(path)
+    try:
+        from ganlet.verify.torch_runner import TorchRunner
+    except ImportError as error:
+        raise GanletError(
+            f'{path} is not exported yet and drawing from it needs torch: `pip install "ganlet[train]"`, or '
+            "give an .onnx file."
+        ) from error
+    return Sampler.of(TorchRunner.of_stage(stage)), stage.weights_sha256
