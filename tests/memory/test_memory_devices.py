@@ -214,3 +214,9 @@ def test_faulty_catalogue_is_refused(old: str, new: str, fault: str) -> None:
     assert parse_devices(ENTRY)["gtx-1"].memory_mib == 1024
     with pytest.raises(GanletError, match=fault.replace("(", r"\(")):
         parse_devices(ENTRY.replace(old, new))
+
+
+def test_tensorrt_targets_name_the_capability() -> None:
+    assert find_device("gtx-1660-ti").tensorrt_targets == ("sm75",)
+    assert find_device("gtx-1050-ti").tensorrt_targets == ()
+    assert device_of_memory(6).tensorrt_targets == ()

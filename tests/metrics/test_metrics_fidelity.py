@@ -61,3 +61,10 @@ def test_compare_refuses_what_cannot_be_measured() -> None:
         compare(good[:0], good, net="means")
     with pytest.raises(GanletError, match="2 and 1 features"):
         compare(good, good[:, :1], net="means")
+
+
+def test_only_the_original_inception_is_called_fid() -> None:
+    a, b = Means().features(pictures(60)), Means().features(pictures(80, seed=1))
+    for net, name in (("inception", "fid"), ("inception_clean", "fid"), ("inception-mine", "fd"), ("lite0", "fd")):
+        found = compare(a, b, net=net)
+        assert list(found.figures) == [f"{name}_{net}_60", f"kid_{net}_60"] and found.fd.value > 0

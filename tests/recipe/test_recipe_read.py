@@ -245,3 +245,19 @@ def test_recipe_and_models_agree_on_the_first_size() -> None:
     from ganlet.recipe import sections
 
     assert sections.FIRST_SIZE_PX == config.FIRST_SIZE_PX
+
+
+def test_a_section_is_taken_away_by_a_word(tmp_path: Path, tiny_tables: dict[str, Any]) -> None:
+    path = tmp_path / "recipe.toml"
+    save_recipe(parse_recipe(tiny_tables), path)
+    assert load_recipe(path, ["distill=off"]).distill is None
+    assert load_recipe(path, ["transfer=off"]).transfer is None  # it is not there: nothing to take away
+    with pytest.raises(GanletError, match="distil: unknown section"):
+        load_recipe(path, ["distil=off"])
+    with pytest.raises(GanletError, match="data: this section is missing"):
+        load_recipe(path, ["data=off"])
+
+
+def test_verification_knows_the_original_inception(tiny_tables: dict[str, Any]) -> None:
+    tiny_tables["verify"]["features"] = "inception"
+    assert parse_recipe(tiny_tables).verify.features == "inception"

@@ -42,7 +42,10 @@ def budget_recipe(
         "fits": None,
     }
     if card is not None:
-        result["device"] = asdict(card) | {"usable_mib": card.usable_mib}
+        result["device"] = asdict(card) | {
+            "usable_mib": card.usable_mib,
+            "tensorrt_targets": card.tensorrt_targets,
+        }
         result["fits"] = all(needed_mib(found) <= card.usable_mib for found in forecasts)
     for plan, found, stage in zip(plans, forecasts, result["stages"], strict=True):
         if card is not None and fit:

@@ -66,6 +66,12 @@ class Device:
             reserve_mib = max(UNIFIED_RESERVE_MIN_MIB, math.ceil(UNIFIED_RESERVE_SHARE * self.memory_mib))
         return max(0, self.memory_mib - reserve_mib)
 
+    @property
+    def tensorrt_targets(self) -> tuple[str, ...]:
+        """What TensorRT for RTX builds for, such as `sm75`; empty where it builds no engine for the device."""
+        major, minor = self.compute_capability
+        return (f"sm{major}{minor}",) if self.tensorrt_rtx else ()
+
 
 def load_devices() -> dict[str, Device]:
     """Every device of the catalogue by key, in the catalogue's order. Raises GanletError where an entry is faulty."""

@@ -41,7 +41,7 @@ Place = Literal["cuda", "cpu"]
 
 STEPS = 2  # the second step is the first that finds gradients and optimiser state of the one before
 CRITIC_UPDATES = 2  # of a step: the third and those after it find what the second found
-TIMELINE_POINTS = 400
+TIMELINE_POINTS = 200
 APART = ("teacher", "average", "best")  # networks that are not trained, each a part of its own
 
 # Assumptions, not measurements of ours. A CUDA context with PyTorch's kernels takes some hundred MiB depending on the
@@ -188,7 +188,7 @@ def _timeline(tracker: LiveStorages, step: slice) -> Iterator[tuple[float, str]]
     for change in tracker.changes[step]:
         live += change.size_bytes
         points.append((live, change.phase))
-    stretch = max(1, len(points) // TIMELINE_POINTS)
+    stretch = -(-len(points) // TIMELINE_POINTS)
     for first in range(0, len(points), stretch):
         highest, name = max(points[first : first + stretch])
-        yield highest / MIB, name
+        yield round(highest / MIB, 3), name

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from ganlet.metrics.features import frechet_metric
 from ganlet.metrics.frechet import frechet_influence
 from ganlet.metrics.intervals import Figure, figure
 from ganlet.metrics.kernel import kernel_influence
@@ -22,7 +23,10 @@ def key(metric: str, net: str, count: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Fidelity:
-    """Figures of one comparison by key: `fd_NET_COUNT` (squared feature units) and `kid_NET_COUNT` (no unit)."""
+    """Figures of one comparison by key: `fd_NET_COUNT` (squared feature units) and `kid_NET_COUNT` (no unit).
+
+    Of the original Inception the first is `fid_NET_COUNT`.
+    """
 
     net: str
     count: int
@@ -31,7 +35,7 @@ class Fidelity:
     @property
     def fd(self) -> Figure:
         """The Frechet distance."""
-        return self.figures[key("fd", self.net, self.count)]
+        return self.figures[key(frechet_metric(self.net), self.net, self.count)]
 
     @property
     def kid(self) -> Figure:
@@ -53,5 +57,5 @@ def compare(a_features: NDArray[np.generic], b_features: NDArray[np.generic], *,
     # A squared distance is not negative; the unbiased kernel estimate may be.
     fd = figure(*frechet_influence(a_features, b_features), seed=seed, least=0.0)
     kid = figure(*kernel_influence(a_features, b_features), seed=seed)
-    figures = {key("fd", net, count): fd, key("kid", net, count): kid}
+    figures = {key(frechet_metric(net), net, count): fd, key("kid", net, count): kid}
     return Fidelity(net, count, MappingProxyType(figures))

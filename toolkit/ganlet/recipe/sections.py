@@ -171,8 +171,8 @@ class Export(Section):
 
 
 class Verify(Section):
-    features: Literal["lite0"] = "lite0"
-    """Feature net of the distances."""
+    features: Literal["lite0", "inception", "inception_clean"] = "lite0"
+    """Feature net of the distances; inception is the original FID's and needs its weights (extra fid)."""
     samples: Annotated[int, Field(ge=50, le=100_000)] = 2000
     max_drop_percent: Annotated[float, Field(ge=0)] = 15.0
     """How much larger the student's Frechet distance to the data may be than its teacher's."""
