@@ -2,6 +2,7 @@
 
 import builtins
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -83,7 +84,15 @@ def test_loading_leaves_the_random_numbers_of_a_training_alone() -> None:
     before = torch.get_rng_state()
     assert feature_net("lite0").dim == 1280
     assert torch.equal(torch.get_rng_state(), before)
-    assert "torchvision" not in sys.modules
+
+
+def test_loading_needs_no_torchvision() -> None:
+    """In a process of its own: other tests here load it."""
+    code = (
+        "import sys; from ganlet.metrics import feature_net; feature_net('lite0'); print('torchvision' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize(

@@ -142,19 +142,20 @@ def sampling_table(rows: list[Json]) -> Table:
     """What drawing pictures takes, per runtime and batch: forecast, and measured where that was asked for."""
     printed = _table("Forecast of memory while sampling, MiB")
     measured = any(number(row, "measured_mib") is not None for row in rows)
-    headings = ["\nWeights", "\nScratch", "\nPeak", *(["\nMeasured", "Whole\nprocess"] if measured else [])]
-    printed.add_column("\nRuntime")
-    printed.add_column("\nBatch", justify="right")
+    headings = ["Weights", "Scratch", "Peak", *(["Measured", "Whole process"] if measured else [])]
+    printed.add_column("Runtime", no_wrap=True)
+    printed.add_column("Batch", justify="right")
     for heading in headings:
-        printed.add_column(heading, justify="right", no_wrap=True)
-    printed.add_column("\nRests on", overflow="fold")
+        printed.add_column(heading, justify="right", no_wrap=" " not in heading)
     for row in rows:
         batch = number(row, "batch")
         cells = [words(row, "runtime") or DASH, figure(batch) if batch else "as built"]
         cells += [in_mib(number(row, "weights_mib")), bounded(row.get("scratch_mib")), bounded(row.get("peak_mib"))]
         if measured:
             cells += [in_mib(number(row, "measured_mib")), in_mib(number(row, "process_mib"))]
-        printed.add_row(*map(Text, cells), Text(words(row, "basis") or DASH))
+        printed.add_row(*map(Text, cells))
+    told = {f"{words(row, 'runtime')}: {words(row, 'basis')}": None for row in rows if words(row, "basis")}
+    printed.caption, printed.caption_justify = Text("\n".join(told)), "left"
     return printed
 
 
