@@ -2,6 +2,8 @@
 
 import copy
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from ganlet.recipe import Recipe, parse_recipe
-from support import Silent
+from support import Answer, Silent
 
 # Tiny networks gain nothing from a second thread, and tests run in two processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -88,3 +90,25 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "tiny"
     run_recipe(parse_recipe(copy.deepcopy(TINY)), folder, Silent())
     return folder
+
+
+@pytest.fixture
+def ganlet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+    """Run a command line in this process: (exit code, stdout, stderr)."""
+    from ganlet import cli
+
+    def call(*words: Any) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["ganlet", *map(str, words)])
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call

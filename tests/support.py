@@ -5,6 +5,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+Answer = tuple[int, str, str]
+"""Of a command line: exit code, stdout, stderr."""
+
 
 class Silent:
     """An observer that remembers what it was told."""
@@ -27,3 +30,13 @@ def zip_of(folder: Path, path: Path, prefix: str = "") -> Path:
         for file in sorted(folder.rglob("*.png")):
             archive.write(file, prefix + file.relative_to(folder).as_posix())
     return path
+
+
+def expect_refused(answer: Answer, *words: str) -> None:
+    """One sentence on stderr that holds `words`, exit code 2, nothing on stdout."""
+    code, out, err = answer
+    assert code == 2, answer
+    faults = [line for line in err.splitlines() if line.startswith("ganlet: ")]
+    assert len(faults) == 1 and "Traceback" not in err and not out, answer
+    for word in words:
+        assert word in err, answer

@@ -18,29 +18,7 @@ from PIL import Image
 
 from ganlet import cli
 from ganlet.data import load_pictures, write_folder
-
-Answer = tuple[int, str, str]
-
-
-@pytest.fixture
-def ganlet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def call(*words: Any) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["ganlet", *map(str, words)])
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+from support import Answer, expect_refused
 
 
 @pytest.fixture
@@ -53,16 +31,6 @@ def recipe_path(tiny_tables: dict[str, Any], tmp_path: Path) -> Path:
 @pytest.fixture
 def run_copy(finished_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
-
-
-def expect_refused(answer: Answer, *words: str) -> None:
-    """One sentence on stderr that holds `words`, exit code 2, nothing on stdout."""
-    code, out, err = answer
-    assert code == 2, answer
-    faults = [line for line in err.splitlines() if line.startswith("ganlet: ")]
-    assert len(faults) == 1 and "Traceback" not in err and not out, answer
-    for word in words:
-        assert word in err, answer
 
 
 def test_help_shows_an_example_for_every_command(ganlet: Callable[..., Answer]) -> None:

@@ -12,40 +12,32 @@ from PIL import Image
 
 from ganlet.metrics import Moments
 from ganlet.metrics.statistics import Statistics, write_statistics
-from support import zip_of
+from support import Answer, expect_refused, zip_of
 
-Answer = tuple[int, str, str]
 Call = Callable[..., Answer]
 Pictures = Callable[..., Path]
 
 
-def refused(answer: Answer, *words: str) -> None:
-    code, out, err = answer
-    sentence = err.splitlines()[-1]
-    assert (code, out) == (2, ""), (code, out, err)
-    assert sentence.startswith("ganlet: ") and "Traceback" not in err
-    for word in words:
-        assert word in sentence, (word, sentence)
-
-
 def test_fewer_pictures_than_the_metric_needs(ganlet: Call, net: Path, pictures: Pictures) -> None:
     one, few, many = pictures("one", count=1), pictures("few", count=5), pictures("many")
-    refused(ganlet("fid", one, many, "--features", net), "one holds 1 pictures, expected at least 2")
-    refused(ganlet("fid", many, few, "--features", net, "--prdc"), "few has 5 pictures, expected at least 6")
-    refused(ganlet("fid", few, many, "--features", net, "--extrapolate"), "few has 5 pictures, expected at least 10")
-    refused(ganlet("fid", many, few, "--features", net, "--samples", 1), "--samples 1")
-    refused(ganlet("fid", many, many, "--protocol", "basework"), "many holds 24 pictures, expected at least 500")
+    expect_refused(ganlet("fid", one, many, "--features", net), "one holds 1 pictures, expected at least 2")
+    expect_refused(ganlet("fid", many, few, "--features", net, "--prdc"), "few has 5 pictures, expected at least 6")
+    expect_refused(
+        ganlet("fid", few, many, "--features", net, "--extrapolate"), "few has 5 pictures, expected at least 10"
+    )
+    expect_refused(ganlet("fid", many, few, "--features", net, "--samples", 1), "--samples 1")
+    expect_refused(ganlet("fid", many, many, "--protocol", "basework"), "many holds 24 pictures, expected at least 500")
 
 
 def test_mixed_sizes(ganlet: Call, net: Path, pictures: Pictures) -> None:
     a = pictures("a")
     Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(a / "odd.png")
-    refused(
+    expect_refused(
         ganlet("fid", a, pictures("b"), "--features", net),
         "2 different sizes (16x16 px 24 times, odd.png 30x20)",
         "--size 16",
     )
-    refused(ganlet("fid", a, a, "--features", net, "--size", 0), "--size 0; choose 1 to 2048 pixels")
+    expect_refused(ganlet("fid", a, a, "--features", net, "--size", 0), "--size 0; choose 1 to 2048 pixels")
 
 
 def test_corrupt_files_are_all_named_before_the_work(ganlet: Call, net: Path, pictures: Pictures) -> None:
@@ -53,18 +45,18 @@ def test_corrupt_files_are_all_named_before_the_work(ganlet: Call, net: Path, pi
     whole = (a / "003.png").read_bytes()
     (a / "003.png").write_bytes(whole[: len(whole) // 2])  # its size can be read, its pixels cannot
     (a / "004.png").write_bytes(whole[:-30])
-    refused(
+    expect_refused(
         ganlet("fid", a, b, "--features", net), "2 of the 24 pictures of", "003.png is damaged", "004.png is damaged"
     )
     (a / "005.png").write_text("no picture")
     (a / "006.png").write_bytes(b"")
-    refused(ganlet("fid", a, b, "--features", net), "005.png is no picture", "006.png is no picture")
+    expect_refused(ganlet("fid", a, b, "--features", net), "005.png is no picture", "006.png is no picture")
 
 
 def test_sixteen_bits_a_channel(ganlet: Call, net: Path, pictures: Pictures) -> None:
     a = pictures("a")
     Image.fromarray(np.zeros((16, 16), np.uint16)).save(a / "deep.png")
-    refused(ganlet("fid", a, a, "--features", net), "deep.png is damaged (it has 16 bits a channel, expected 8)")
+    expect_refused(ganlet("fid", a, a, "--features", net), "deep.png is damaged (it has 16 bits a channel, expected 8)")
 
 
 def test_folders_and_archives_without_pictures_and_other_files(
@@ -83,7 +75,7 @@ def test_folders_and_archives_without_pictures_and_other_files(
         ("odd.txt", "is none of: a run, an .onnx file"),
         ("none", "does not exist"),
     ):
-        refused(ganlet("fid", tmp_path / name, b, "--features", net), name, words)
+        expect_refused(ganlet("fid", tmp_path / name, b, "--features", net), name, words)
 
 
 def test_damaged_archives(ganlet: Call, net: Path, pictures: Pictures, tmp_path: Path) -> None:
@@ -92,11 +84,13 @@ def test_damaged_archives(ganlet: Call, net: Path, pictures: Pictures, tmp_path:
     (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.zip").write_text("text")
     for name in ("cut", "text"):
-        refused(ganlet("fid", tmp_path / f"{name}.zip", b, "--features", net), f"{name}.zip is not a whole zip archive")
+        expect_refused(
+            ganlet("fid", tmp_path / f"{name}.zip", b, "--features", net), f"{name}.zip is not a whole zip archive"
+        )
     flipped = bytearray(whole)
     flipped[200] ^= 0xFF  # inside the first picture: the archive's checksum tells
     (tmp_path / "flipped.zip").write_bytes(flipped)
-    refused(ganlet("fid", tmp_path / "flipped.zip", b, "--features", net), "000.png is damaged")
+    expect_refused(ganlet("fid", tmp_path / "flipped.zip", b, "--features", net), "000.png is damaged")
 
 
 @pytest.mark.parametrize("name", ["../out.png", "/root.png", "a/../../out.png", "C:/out.png", "..\\out.png"])
@@ -107,7 +101,7 @@ def test_archives_that_point_out_of_themselves(
     path = zip_of(b, tmp_path / "trick.zip")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(name, (b / "000.png").read_bytes())
-    refused(ganlet("fid", path, b, "--features", net), "points out of the archive")
+    expect_refused(ganlet("fid", path, b, "--features", net), "points out of the archive")
     assert not list(tmp_path.glob("out.png"))
 
 
@@ -118,12 +112,12 @@ def test_archives_with_links_and_encrypted_ones(ganlet: Call, net: Path, picture
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(link, "/etc/passwd")
-    refused(ganlet("fid", path, b, "--features", net), "holds the link 'link.png'")
+    expect_refused(ganlet("fid", path, b, "--features", net), "holds the link 'link.png'")
     content = bytearray(zip_of(b, tmp_path / "locked.zip").read_bytes())
     at = content.index(b"PK\x01\x02")  # the first entry of the directory at the end
     content[at + 8] |= 1
     (tmp_path / "locked.zip").write_bytes(content)
-    refused(ganlet("fid", tmp_path / "locked.zip", b, "--features", net), "is encrypted")
+    expect_refused(ganlet("fid", tmp_path / "locked.zip", b, "--features", net), "is encrypted")
 
 
 def test_statistics_that_are_none(ganlet: Call, net: Path, pictures: Pictures, tmp_path: Path) -> None:
@@ -136,7 +130,7 @@ def test_statistics_that_are_none(ganlet: Call, net: Path, pictures: Pictures, t
         ("other", {"mu": np.zeros(2048), "sigma": np.eye(2048)}, "2048 features a picture but quarters gives 12"),
     ):
         np.savez(tmp_path / f"{name}.npz", **arrays)
-        refused(ganlet("fid", a, tmp_path / f"{name}.npz", "--features", net), f"{name}.npz", words)
+        expect_refused(ganlet("fid", a, tmp_path / f"{name}.npz", "--features", net), f"{name}.npz", words)
 
 
 def test_statistics_of_another_protocol(ganlet: Call, net: Path, pictures: Pictures, tmp_path: Path) -> None:
@@ -145,11 +139,13 @@ def test_statistics_of_another_protocol(ganlet: Call, net: Path, pictures: Pictu
         known = Statistics(Moments(np.zeros(12), np.eye(12), 50), "quarters", protocol, "0" * 64)
         write_statistics(tmp_path / f"{name}.npz", known)
     one, two = tmp_path / "one.npz", tmp_path / "two.npz"
-    refused(ganlet("fid", a, one, "--features", net), "one.npz was measured by the protocol (protocol one)")
-    refused(ganlet("fid", one, two), "protocol one", "protocol two", "means nothing")
-    refused(ganlet("fid", one, one, "--features", "lite0"), "was measured in quarters features, but --features lite0")
-    refused(ganlet("fid", a, one, "--features", net, "--kid"), "holds mean and covariance only")
-    refused(ganlet("fid", one, one, "--protocol", "basework"), "holds statistics of 50 pictures, expected 500")
+    expect_refused(ganlet("fid", a, one, "--features", net), "one.npz was measured by the protocol (protocol one)")
+    expect_refused(ganlet("fid", one, two), "protocol one", "protocol two", "means nothing")
+    expect_refused(
+        ganlet("fid", one, one, "--features", "lite0"), "was measured in quarters features, but --features lite0"
+    )
+    expect_refused(ganlet("fid", a, one, "--features", net, "--kid"), "holds mean and covariance only")
+    expect_refused(ganlet("fid", one, one, "--protocol", "basework"), "holds statistics of 50 pictures, expected 500")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +161,7 @@ def test_statistics_of_another_protocol(ganlet: Call, net: Path, pictures: Pictu
 )
 def test_options_that_do_not_fit(ganlet: Call, pictures: Pictures, words: tuple[Any, ...], told: str) -> None:
     a = pictures("a")
-    refused(ganlet("fid", a, a, *words), told)
+    expect_refused(ganlet("fid", a, a, *words), told)
 
 
 def test_weights_of_the_wrong_hash(ganlet: Call, pictures: Pictures, tmp_path: Path) -> None:
@@ -173,14 +169,18 @@ def test_weights_of_the_wrong_hash(ganlet: Call, pictures: Pictures, tmp_path: P
     (tmp_path / "other.pth").write_bytes(b"weights")
     a = pictures("a")
     words = ("--features", "inception", "--weights", tmp_path / "other.pth")
-    refused(ganlet("fid", a, a, *words), "other.pth has the SHA-256", "expected 6726825d0af5f729", "--weights-name")
-    refused(
+    expect_refused(
+        ganlet("fid", a, a, *words), "other.pth has the SHA-256", "expected 6726825d0af5f729", "--weights-name"
+    )
+    expect_refused(
         ganlet("fid", a, a, *words, "--weights-name", "mine"), "does not hold the weights of this Inception network"
     )
 
 
 def test_generators_that_are_none(ganlet: Call, net: Path, pictures: Pictures, tmp_path: Path) -> None:
     b = pictures("b")
-    refused(ganlet("fid", net, b, "--features", net), "is not a Ganlet generator")
+    expect_refused(ganlet("fid", net, b, "--features", net), "is not a Ganlet generator")
     (tmp_path / "broken.onnx").write_bytes(b"no model")
-    refused(ganlet("fid", tmp_path / "broken.onnx", b, "--features", net), "broken.onnx is not a whole ONNX model")
+    expect_refused(
+        ganlet("fid", tmp_path / "broken.onnx", b, "--features", net), "broken.onnx is not a whole ONNX model"
+    )
