@@ -71,7 +71,7 @@ def test_parts_are_what_adam_and_the_networks_hold(make_recipe: Callable[..., Re
     assert sum(found.parts.values()) == pytest.approx(found.peak_mib)
     assert max(found.phases.values()) == pytest.approx(found.peak_mib)
     assert found.phases[found.peak_phase] == pytest.approx(found.peak_mib)
-    assert max(mib for mib, _ in found.timeline) == pytest.approx(found.peak_mib)
+    assert max(mib for mib, _ in found.timeline) == pytest.approx(found.peak_mib, abs=5e-4)  # rounded to a thousandth
     assert found.reserved_mib >= found.peak_mib and found.reserved_mib % 2 == 0
     assert found.card_mib[0] > found.reserved_mib and found.card_mib[1] > found.card_mib[0]
 
