@@ -44,7 +44,9 @@ def test_fresh_processes_agree() -> None:
     for row in measure_sampling(CONFIG, rows, onnx_bytes(build_generator(CONFIG), "")):
         assert row.measured_mib is not None and row.process_mib is not None
         low, high = row.peak_mib
-        slack = 0.08 if row.runtime == "torch" else 0.1
+        slack = 0.1
+        if row.runtime == "torch":  # scratchpads, which are not forecast, are larger with AVX2
+            slack = 0.02 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 0.08
         assert (1 - slack) * low <= row.measured_mib <= (1 + slack) * high, row
         assert row.process_mib > row.measured_mib
 
