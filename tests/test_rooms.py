@@ -14,6 +14,7 @@ GROUND = {"errors", "files"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
+    "observer": set(),
     "recipe": GROUND,
     "artifact": GROUND,
     "data": GROUND,
@@ -28,15 +29,16 @@ MAY_IMPORT = {
     "memory": GROUND | {"recipe", "models", "training", "device"},
     "export": GROUND | {"artifact", "models", "training"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "latent", "memory", "models"} | {"training"},
-    "distance": GROUND | {"artifact", "data", "device", "metrics", "verify"},
+    "distance": GROUND | {"artifact", "data", "device", "metrics", "verify", "observer"},
     "doctor": GROUND | {"artifact", "device"},
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
     "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},
     "budgeting": GROUND | {"recipe", "preflight", "memory", "models", "export", "report", "training"},
+    "exporting": GROUND | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer"},
     "pipeline": GROUND
-    | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "export", "device", "verify"}
+    | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "exporting", "verify", "observer"}
     | {"report"},
-    "ui": {"pipeline"},
+    "ui": {"observer"},
 }
 FOREIGN_FORBIDDEN = {
     "device": {"torch", "typer", "onnx", "pydantic", "rich", "scipy"},

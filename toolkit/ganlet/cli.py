@@ -114,20 +114,21 @@ for _section, (_verb, _what, _example) in _HELP.items():
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of one stage.", show_default=False)],
     to: Annotated[str, typer.Option("--to", help="Target: onnx.")] = "onnx",
+    precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8.")] = "fp32",
+    gpus: Annotated[
+        list[str] | None, typer.Option("--gpu", metavar="NAME", help="Card or board of an engine; may be repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the generator of a run, or of one stage, as a file that runs without torch.
 
     Example: ganlet export exported/kittens-quick/student --to onnx
     """
-    from ganlet.artifact import CONFIG, find_stage
-    from ganlet.pipeline import export as export_stage
+    from ganlet.exporting import Wish, export_source
 
-    if to != "onnx":
-        raise GanletError(f"--to {to} is not a target of this version; expected onnx.")
-    stage = find_stage(source)
-    path = export_stage(stage, source.parent if (source / CONFIG).is_file() else source, _observer())
-    _finish(as_json, {"path": str(path), "stage": stage.name, "bytes": path.stat().st_size}, str(path))
+    made = export_source(source, to, Wish(precision=precision, gpus=tuple(gpus or ())), _observer())
+    result = {"path": str(made[-1]), "paths": [str(path) for path in made], "bytes": made[-1].stat().st_size}
+    _finish(as_json, result, "\n".join(map(str, made)))
 
 
 @app.command("import")

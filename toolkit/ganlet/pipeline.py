@@ -1,4 +1,4 @@
-"""The whole flow on one page: recipe -> data -> teacher -> transfer -> student -> generator.onnx -> verdict.
+"""The whole flow on one page: recipe -> data -> teacher -> transfer -> student -> exports -> verdict.
 
 Every stage is a folder. One that is complete and was made from the same things (its key) is skipped; one that was
 interrupted goes on from its checkpoint; one made from other things is moved aside, never overwritten.
@@ -6,34 +6,23 @@ interrupted goes on from its checkpoint; one made from other things is moved asi
 
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from ganlet.artifact import CONFIG, FORECAST, Stage, describe_file, find_stage, load_stage, manifest_entry
+from ganlet.artifact import CONFIG, FORECAST, Stage, find_stage, load_stage
 from ganlet.data import Batches, PictureSet, load_pictures
-from ganlet.device import OnnxRunner
 from ganlet.errors import GanletError
+from ganlet.exporting import export_recipe
 from ganlet.files import read_json, write_json
+from ganlet.observer import Observer
 from ganlet.preflight import preflight, require_training_packages
-from ganlet.recipe import Recipe, Train, Verify
+from ganlet.recipe import Recipe, Train
 
 if TYPE_CHECKING:
     from ganlet.training.evaluate import Evaluate
 
-Update = Callable[[int, int], None]
-"""(done, in all)"""
-
-
 LEAST_PICTURES = 2  # of a side of a distance: below, hours of training would end without a verdict
-
-
-class Observer(Protocol):
-    """Where the pipeline tells what it does; the command line draws it."""
-
-    def say(self, text: str) -> None: ...
-    def watch(self, label: str, unit: str) -> AbstractContextManager[Update]: ...
 
 
 @dataclass(frozen=True)
@@ -96,7 +85,7 @@ def run_recipe(recipe: Recipe, run: Path, observer: Observer, command: str = "")
     """Everything the recipe asks for; the same call again resumes. Returns the report."""
     place = Workplace.open(recipe, run, observer)
     made = [make(place) for section, make in STEPS.items() if getattr(recipe, section) is not None]
-    export(made[-1], run, observer)
+    export_recipe(recipe, made[-1], run, observer)
     report = verify(place, command)
     from ganlet.report import write_report
 
@@ -142,35 +131,6 @@ def distill(place: Workplace) -> Stage:
 
 STEPS: dict[str, Callable[[Workplace], Stage]] = {"teacher": train_teacher, "transfer": transfer, "distill": distill}
 """The training stages in their order, by the recipe's section that asks for them."""
-
-
-def export(stage: Stage, run: Path, observer: Observer) -> Path:
-    """RUN/generator.onnx from a stage, unless the one that is there was made from the same weights.
-
-    Raises GanletError when ONNX Runtime does not draw from it what torch draws from the stage: a grey export is none.
-    """
-    require_training_packages()
-    from ganlet.export import export_onnx
-    from ganlet.verify.parity import check_parity
-    from ganlet.verify.torch_runner import TorchRunner
-
-    path = run / "generator.onnx"
-    if path.is_file():
-        entry = manifest_entry(run, path.name)
-        wanted = describe_file(path) | {"made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256}}
-        if wanted.items() <= entry.items():
-            observer.say(f"export: {path} is complete, skipped")
-            return path
-    export_onnx(stage, run)
-    parity = check_parity(OnnxRunner(path), TorchRunner.of_stage(stage), limit=Verify().parity_max_abs, seed=0)
-    batches = ", ".join(parity.batches)
-    observer.say(f"export: {stage.name} -> {path}, max abs difference {parity.max_abs:.1e} at batch {batches}")
-    if parity.status != "passed":
-        raise GanletError(
-            f"{path} differs from the {stage.name} it was made from by {parity.max_abs:.2g}, expected at most "
-            f"{Verify().parity_max_abs:g}; update torch, onnx and onnxruntime, then export again."
-        )
-    return path
 
 
 def verify(place: Workplace, command: str = "") -> dict[str, Any]:

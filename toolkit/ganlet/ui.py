@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from ganlet.pipeline import Update
+from ganlet.observer import Update
 
 PLAIN_SECONDS = 10.0  # between two plain lines
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ganlet.device.latents import labels, latents
-from ganlet.device.onnx_runner import OnnxRunner
+from ganlet.device.open import open_runner
 from ganlet.device.runtimes import load_onnxruntime
 from ganlet.errors import GanletError
 from ganlet.files import MIB
@@ -63,9 +63,9 @@ def measure(
     threads: int | None = None,
     provider: str = "auto",
 ) -> Footprint:
-    """Measure the ONNX generator at `path` in a fresh process.
+    """Measure the generator at `path` in a fresh process.
 
-    Args: `batch` pictures a call, `runs` timed calls after `warmup` untimed ones; the others as `OnnxRunner`.
+    Args: `batch` pictures a call, `runs` timed calls after `warmup` untimed ones; the others as `open_runner`.
     Raises GanletError with the sentence of the child when it could not load or run the model, or when it died.
     """
     _check(batch, runs, warmup)
@@ -95,7 +95,7 @@ def measure_here(path: Path, batch: int, runs: int, warmup: int, threads: int | 
     load_onnxruntime()
     baseline_mib = peak_memory_mib()
     started = time.perf_counter()
-    runner = OnnxRunner(path, provider=provider, threads=threads)
+    runner = open_runner(path, provider=provider, threads=threads)
     load_ms = (time.perf_counter() - started) * 1e3
     z = latents(0, 0, batch, runner.latent_dim)
     label = None if runner.classes is None else labels(0, 0, batch, runner.classes)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlet.device.latents import labels, latents
-from ganlet.device.onnx_runner import CPU, OnnxRunner
+from ganlet.device.onnx_runner import CPU
+from ganlet.device.open import open_runner
 from ganlet.device.pictures import encode_png, grid, to_uint8
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
@@ -31,12 +32,12 @@ class Sampler:
     def __init__(
         self, path: Path | str, *, provider: str = "auto", threads: int | None = None, batch: int = 32
     ) -> None:
-        """Load the ONNX generator at `path`; `provider` and `threads` as for `OnnxRunner`, `batch` pictures at a time.
+        """Load the generator at `path`; `provider` and `threads` as for `OnnxRunner`, `batch` pictures at a time.
 
-        Raises GanletError as `OnnxRunner` does, and for a batch below 1.
+        Raises GanletError as `open_runner` does, and for a batch below 1.
         """
         _check_positive("a batch", batch)
-        self.runner = OnnxRunner(path, provider=provider, threads=threads)
+        self.runner = open_runner(path, provider=provider, threads=threads)
         self.batch = batch
 
     @classmethod

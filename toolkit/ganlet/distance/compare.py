@@ -1,29 +1,23 @@
 """`ganlet fid A B`: open both sides, measure them in one feature net, and name every figure with its interval."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ganlet.data.cache import default_cache
 from ganlet.distance.figures import Figures
-from ganlet.distance.measured import Measured, Progress, measure
+from ganlet.distance.measured import Measured, measure
 from ganlet.distance.sources import Source, open_source
 from ganlet.errors import GanletError
 from ganlet.metrics.features import FEATURES, FeatureNet, feature_net
 from ganlet.metrics.neighbourhoods import DENSITY_K, PRECISION_K
 from ganlet.metrics.statistics import require_same_protocol, write_statistics
+from ganlet.observer import Observer
 
 SCHEMA = 1
 DEFAULT_NET = "lite0"
 BASEWORK = "basework"
 BASEWORK_SAMPLES = 500
-
-
-class Observer(Protocol):
-    """Whom long work tells how far it is (`ganlet.ui.Terminal`)."""
-
-    def watch(self, label: str, unit: str) -> AbstractContextManager[Progress]: ...
 
 
 @dataclass(frozen=True)

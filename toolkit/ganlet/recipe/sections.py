@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Loss = Literal["minimax", "non-saturating", "least-squares", "hinge", "wgan-gp"]
 Norm = Literal["batch", "instance", "none"]
+Target = Literal["onnx", "onnx-fp16", "onnx-int8", "trt-rtx", "tensorrt", "executorch", "web"]
 Positive = Annotated[int, Field(ge=1)]
 Widths = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -167,7 +168,10 @@ class Distill(Network):
 
 
 class Export(Section):
-    targets: tuple[Literal["onnx"], ...] = ("onnx",)
+    targets: tuple[Target, ...] = ("onnx",)
+    """What is made of the last stage's generator, besides generator.onnx, which every run has."""
+    gpus: tuple[str, ...] = ()
+    """Cards and boards that engines are built for, by name, such as gtx-1660-ti."""
 
 
 class Verify(Section):
