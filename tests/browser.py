@@ -32,7 +32,7 @@ FLAGS = (
     "--hide-scrollbars",
     "--blink-settings=preferredColorScheme=1",
 )
-SECONDS = 30  # that a page may take for one thing
+SECONDS = 60  # that a page may take for one thing
 
 
 class Tab:

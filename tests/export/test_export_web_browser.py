@@ -171,13 +171,13 @@ def test_the_walk_between_two_seeds(chromium: Browser, page: Path) -> None:
             press(tab, f"#{way}")
             change(tab, "walk", 37, "input")
             expect_same(pixels(tab), to_uint8(runner(np.float32(z)[None]))[0])
-            assert tab.evaluate("by('caption').textContent") == "37 % of the way from seed 0 to seed 9, picture 0"
+            assert tab.evaluate("by('caption').textContent") == "Seed 0 to 9 at 37 %, picture 0"
             change(tab, "walk", 100, "input")
             expect_same(pixels(tab), to_uint8(runner(b[None]))[0])
         for t in range(100, 0, -5):  # faster than it can draw: the last wish counts
             tab.evaluate(f"by('walk').value = {t}; by('walk').dispatchEvent(new Event('input'))")
         tab.wait_for(STILL)
-        assert tab.evaluate("by('caption').textContent").startswith("5 % of the way")
+        assert tab.evaluate("by('caption').textContent") == "Seed 0 to 9 at 5 %, picture 0"
         expect_same(pixels(tab), to_uint8(runner(np.float32(0.95 * a + 0.05 * b)[None]))[0])
         expect_clean(tab, own)
         tab.close()
@@ -306,8 +306,12 @@ def test_a_browser_without_webassembly_or_crypto(chromium: Browser, page: Path) 
         tab.close()
         tab = opened(chromium, f"{own}/index.html", NO_CRYPTO)  # as by http from another machine
         expect_same(pixels(tab), Sampler(KITTENS).images(0, 1)[0])
+        assert "is checked" in tab.evaluate("by('checked').textContent")  # by the browser, as it fetches
         expect_clean(tab, own)
         tab.close()
+    tab = opened(chromium, (page / "index.html").as_uri(), NO_CRYPTO)
+    assert "was not checked" in tab.evaluate("by('checked').textContent")
+    tab.close()
 
 
 def test_a_phone_does_not_scroll_it_sideways_and_everything_has_a_name(chromium: Browser, page: Path) -> None:

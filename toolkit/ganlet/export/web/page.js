@@ -44,7 +44,7 @@ function words(t) {
   const { seed, number, other } = state;
   if (t === 0) return `Seed ${seed}, picture ${number}`;
   if (t === 1) return `Seed ${other}, picture ${number}`;
-  return `${Math.round(100 * t)} % of the way from seed ${seed} to seed ${other}, picture ${number}`;
+  return `Seed ${seed} to ${other} at ${Math.round(100 * t)} %, picture ${number}`;
 }
 
 async function paint() {
@@ -186,7 +186,9 @@ async function begin() {
   listen();
   by("controls").disabled = false;
   by("sheet-controls").disabled = false;
-  if (!globalThis.crypto.subtle) by("checked").textContent = "";
+  if (!globalThis.crypto.subtle && location.protocol === "file:") {
+    by("checked").textContent = "Its SHA-256 was not checked: this browser cannot compute one here.";
+  }
   choose(0n);
   await fillGrid();
 }
