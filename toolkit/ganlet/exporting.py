@@ -10,7 +10,7 @@ from ganlet.device import OnnxRunner
 from ganlet.errors import GanletError
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
-from ganlet.recipe import Recipe, Verify
+from ganlet.recipe import Recipe, Verify, load_recipe
 
 INT8_PSNR_DB = 38.0
 """Below this an int8 file is no likeness of what it was made from."""
@@ -102,21 +102,44 @@ def _executorch(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list
     parity = check_parity(ExecuTorchRunner(path), TorchRunner.of_stage(stage), limit=Verify().parity_max_abs, seed=0)
     psnr_db = math.inf if parity.psnr_db is None else parity.psnr_db
     observer.say(f"export: {stage.name} -> {path}, max abs difference {parity.max_abs:.1e}, {psnr_db:.1f} dB")
-    if wish.precision == "fp32" and parity.status != "passed":
+    exact = wish.precision == "fp32"
+    if parity.status == "passed" if exact else psnr_db >= INT8_PSNR_DB:
+        return [path]
+    path.unlink()  # or the next export would find it complete
+    if exact:
         raise GanletError(
-            f"{path} differs from the {stage.name} it was made from by {parity.max_abs:.2g}, expected at most "
-            f"{Verify().parity_max_abs:g}; update torch and executorch, then export again."
+            f"{path} differed from the {stage.name} it was made from by {parity.max_abs:.2g}, expected at most "
+            f"{Verify().parity_max_abs:g}, and was removed; update torch and executorch, then export again."
         )
-    if psnr_db < INT8_PSNR_DB:
-        raise GanletError(
-            f"{path} draws {psnr_db:.1f} dB from the {stage.name} it was made from, expected at least {INT8_PSNR_DB:g} "
-            "dB; train the generator longer, or export it with --precision fp32."
-        )
-    return [path]
+    raise GanletError(
+        f"{path} drew {psnr_db:.1f} dB from the {stage.name} it was made from, expected at least {INT8_PSNR_DB:g} dB, "
+        "and was removed; train the generator longer, or export it with --precision fp32."
+    )
+
+
+def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+    """RUN/web/, of the ONNX file of the wished precision, which is made first where it is missing."""
+    from ganlet.export.web import INDEX, Subject, export_web
+
+    model = TARGETS["onnx"](stage, run, Wish(precision=wish.precision), observer)[-1]
+    recipe = run / "recipe.toml"
+    runner = OnnxRunner(model)
+    subject = Subject(
+        model=model,
+        title=load_recipe(recipe).run.name if recipe.is_file() else run.resolve().name,
+        precision=str(manifest_entry(run, model.name)["precision"]),
+        latent_dim=runner.latent_dim,
+        picture_shape=runner.picture_shape,
+        classes=runner.classes,
+    )
+    made = export_web(run, subject, wish.wasm)
+    observer.say(f"export: {model.name} -> {made[-1].parent / INDEX}, open it in a browser")
+    return made
 
 
 TARGETS: dict[str, Callable[[Stage, Path, Wish, Observer], list[Path]]] = {
     "onnx": _onnx,
     "executorch": _executorch,
+    "web": _web,
 }
 """Target -> the function that makes it."""
