@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganlet.artifact import CONFIG, Stage, describe_file, find_stage, manifest_entry
+from ganlet.artifact import CONFIG, Stage, add_to_manifest, describe_file, find_stage, manifest_entry
 from ganlet.device import OnnxRunner
+from ganlet.device.expected import EXPECTED, write_expected
 from ganlet.errors import GanletError
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
@@ -38,7 +39,10 @@ def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list
         raise GanletError(f"--to {to} is not a target of this version; expected {', '.join(TARGETS)}.")
     require_training_packages()
     stage = find_stage(source)
-    return TARGETS[to](stage, source.parent if (source / CONFIG).is_file() else source, wish, observer)
+    run = source.parent if (source / CONFIG).is_file() else source
+    made = TARGETS[to](stage, run, wish, observer)
+    _expect(stage, run)
+    return made
 
 
 def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -> list[Path]:
@@ -48,6 +52,7 @@ def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -
         to, precision = WORDS.get(target, (target, "fp32"))
         if (to, precision) != ("onnx", "fp32"):
             made += TARGETS[to](stage, run, Wish(precision=precision, gpus=recipe.export.gpus), observer)
+    _expect(stage, run)
     return made
 
 
@@ -78,6 +83,20 @@ def _onnx(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]
             f"{Verify().parity_max_abs:g}; update torch, onnx and onnxruntime, then export again."
         )
     return [path]
+
+
+def _expect(stage: Stage, run: Path) -> None:
+    """RUN/expected.npz: what a device compares its own pictures with (`ganlet verify --artifact`)."""
+    from ganlet.verify.torch_runner import TorchRunner
+
+    path, made_from = run / EXPECTED, {"stage": stage.name, "weights_sha256": stage.weights_sha256}
+    if path.is_file():
+        wanted = describe_file(path) | {"made_from": made_from}
+        if wanted.items() <= manifest_entry(run, EXPECTED).items():
+            return
+    recipe_sha256 = stage.config["provenance"].get("recipe_sha256", "")
+    write_expected(path, TorchRunner.of_stage(stage), weights_sha256=stage.weights_sha256, recipe_sha256=recipe_sha256)
+    add_to_manifest(run, EXPECTED, made_from=made_from, recipe_sha256=recipe_sha256)
 
 
 TARGETS: dict[str, Callable[[Stage, Path, Wish, Observer], list[Path]]] = {

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from ganlet.device.manifest import check_contract, check_unchanged
 from ganlet.device.onnx_runner import OnnxRunner
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
@@ -16,10 +17,15 @@ RUNNERS: dict[str, Callable[..., Runner]] = {
 def open_runner(path: Path | str, *, provider: str = "auto", threads: int | None = None) -> Runner:
     """Load the artefact at `path` on the runtime that its suffix asks for; arguments as for `OnnxRunner`.
 
-    Raises GanletError for a suffix that no runtime here opens, and as the runner does.
+    Raises GanletError for a suffix that no runtime here opens, for a file that a manifest lists as another one or as
+    one of another configuration, and as the runner does.
     """
     path = Path(path)
     make = RUNNERS.get(path.suffix.lower())
     if make is None:
         raise GanletError(f"{path} is no generator that can be opened; expected a file ending in {', '.join(RUNNERS)}.")
-    return make(path, provider=provider, threads=threads)
+    if path.is_file() and make is not OnnxRunner:  # which does this itself, in check_onnx_file
+        check_unchanged(path)
+    runner = make(path, provider=provider, threads=threads)
+    check_contract(path, runner)
+    return runner

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ganlet.artifact import CONFIG, STAGES, find_stage
 from ganlet.device import Sampler
+from ganlet.device.open import RUNNERS
 from ganlet.errors import GanletError
 from ganlet.files import sha256_file
 
@@ -12,7 +13,7 @@ ONNX = "generator.onnx"
 
 def is_artefact(path: Path) -> bool:
     """Whether `path` is a generator rather than pictures; says nothing of whether it works."""
-    if path.suffix.lower() == ".onnx":
+    if path.suffix.lower() in RUNNERS:
         return True
     return any((path / name).is_file() for name in (ONNX, CONFIG, *(f"{stage}/{CONFIG}" for stage in STAGES)))
 
