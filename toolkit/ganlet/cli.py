@@ -171,7 +171,9 @@ def verify(
     Example: ganlet verify exported/kittens-quick
     """
     if (run is None) == (artifact is None):
-        raise GanletError(f"Got {'no' if run is None else 'both a'} run and --artifact; expected one of them.")
+        raise GanletError(
+            f"Got {'no run and no' if run is None else 'both a run and'} --artifact; expected one of them."
+        )
     if artifact is not None:
         _verify_artifact(artifact, provider, as_json)
         return

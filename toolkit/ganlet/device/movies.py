@@ -7,6 +7,7 @@ of a GIF, a byte a pixel, and each has 256 colours.
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -123,10 +124,10 @@ def _mp4(path: Path, frames: Iterator[NDArray[np.uint8]], count: int, fps: int) 
         macro_block_size=2,
         output_params=["-f", "mp4"],
     )
-    writer.send(None)
-    for picture in chain([first], frames):
-        writer.send(np.ascontiguousarray(to_rgb(picture)))
-    writer.close()
+    with closing(writer):  # also where a frame cannot be drawn: ffmpeg has the file open
+        writer.send(None)
+        for picture in chain([first], frames):
+            writer.send(np.ascontiguousarray(to_rgb(picture)))
 
 
 def _ffmpeg() -> Any:

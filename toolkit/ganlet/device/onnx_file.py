@@ -82,8 +82,8 @@ def check_onnx_file(path: Path) -> None:
         )
     if found.functions:
         raise GanletError(
-            f"{path} defines functions of its own, which a kilobyte of can keep ONNX Runtime busy for hours; expected "
-            "plain operators: save it with `onnx.save(onnx.inliner.inline_local_functions(onnx.load(path)), path)`."
+            f"{path} defines functions of its own, and a kilobyte of those can keep ONNX Runtime busy for hours; "
+            "expected plain operators: inline them with `onnx.inliner.inline_local_functions` if you trust the file."
         )
     if not found.graph:
         raise _not_onnx(path, "it holds no graph")

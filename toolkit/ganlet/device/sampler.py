@@ -54,7 +54,8 @@ class Sampler:
         also a function of (seed, index). Raises GanletError, at once, for a count below 1 or a label that does not fit.
         """
         _check_positive("a count", count)
-        latents(seed, start + count - 1, 1, self.runner.latent_dim)  # refuses a bad seed or start before any work
+        for index in (start, start + count - 1):
+            latents(seed, index, 1, self.runner.latent_dim)  # refuses a bad seed or start before any work
         self._labels(seed, start, 1, label)
         return self._chunks(seed, start, count, label)
 
@@ -89,6 +90,7 @@ class Sampler:
         if label is None and self.runner.classes is not None:
             raise GanletError(f"A walk stays in one class; give {self.runner.name} a label with --label.")
         self._labels(seed, 0, 1, label)
+        latents(seed, 0, 1, self.runner.latent_dim)  # refuses a bad seed before any work
         keys = chain.from_iterable(indices)
 
         def each() -> Iterator[NDArray[np.uint8]]:
