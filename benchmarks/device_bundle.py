@@ -33,7 +33,7 @@ from ganlet.models import GeneratorConfig, build_generator, initialise
 from ganlet.verify.torch_runner import TorchRunner
 
 ROOT = Path(__file__).parents[1]
-TARGETS = {"installed_mb": 200.0, "first_picture_s": 1.5, "peak_memory_mib": 150.0}
+TARGETS = {"installed_mb": 200.0, "installed_compiled_mb": 200.0, "first_picture_s": 1.5, "peak_memory_mib": 150.0}
 SIZES = """
 import json
 from importlib import metadata
@@ -149,7 +149,7 @@ def main() -> int:
         say(f"\nganlet verify --artifact, without torch: {told.stdout.splitlines()[-1]}")
     met = {key: result[key] < limit for key, limit in TARGETS.items()}
     for key, limit in TARGETS.items():
-        say(f"{key:18} {result[key]:7.2f}, target under {limit:g}: {'met' if met[key] else 'missed'}")
+        say(f"{key:22} {result[key]:7.2f}, target under {limit:g}: {'met' if met[key] else 'missed'}")
     print(json.dumps({key: round(value, 3) for key, value in result.items()} | {"met": all(met.values())}))
     return 0
 
