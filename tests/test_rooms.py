@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "pipeline": GROUND
     | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "exporting", "verify", "observer"}
     | {"report"},
+    "sampling": GROUND | {"device", "distance", "observer"},
     "ui": {"observer"},
 }
 FOREIGN_FORBIDDEN = {

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganlet.artifact import CONFIG, Stage, describe_file, find_stage, manifest_entry
+from ganlet.artifact import CONFIG, Stage, add_to_manifest, describe_file, find_stage, manifest_entry
 from ganlet.device import OnnxRunner
+from ganlet.device.expected import EXPECTED, write_expected
 from ganlet.errors import GanletError
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
@@ -42,7 +43,10 @@ def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list
         raise GanletError(f"--to {to} is not a target of this version; expected {', '.join(TARGETS)}.")
     require_training_packages()
     stage = find_stage(source)
-    return TARGETS[to](stage, source.parent if (source / CONFIG).is_file() else source, wish, observer)
+    run = source.parent if (source / CONFIG).is_file() else source
+    made = TARGETS[to](stage, run, wish, observer)
+    _expect(stage, run)
+    return made
 
 
 def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -> list[Path]:
@@ -52,6 +56,7 @@ def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -
         to, precision = WORDS.get(target, (target, "fp32"))
         if (to, precision) != ("onnx", "fp32"):
             made += TARGETS[to](stage, run, Wish(precision=precision, gpus=recipe.export.gpus), observer)
+    _expect(stage, run)
     return made
 
 
@@ -115,6 +120,20 @@ def _executorch(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list
         f"{path} drew {psnr_db:.1f} dB from the {stage.name} it was made from, expected at least {INT8_PSNR_DB:g} dB, "
         "and was removed; train the generator longer, or export it with --precision fp32."
     )
+
+
+def _expect(stage: Stage, run: Path) -> None:
+    """RUN/expected.npz: what a device compares its own pictures with (`ganlet verify --artifact`)."""
+    from ganlet.verify.torch_runner import TorchRunner
+
+    path, made_from = run / EXPECTED, {"stage": stage.name, "weights_sha256": stage.weights_sha256}
+    if path.is_file():
+        wanted = describe_file(path) | {"made_from": made_from}
+        if wanted.items() <= manifest_entry(run, EXPECTED).items():
+            return
+    recipe_sha256 = stage.config["provenance"].get("recipe_sha256", "")
+    write_expected(path, TorchRunner.of_stage(stage), weights_sha256=stage.weights_sha256, recipe_sha256=recipe_sha256)
+    add_to_manifest(run, EXPECTED, made_from=made_from, recipe_sha256=recipe_sha256)
 
 
 def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
