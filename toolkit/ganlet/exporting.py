@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ganlet.artifact import CONFIG, Stage, describe_file, find_stage, manifest_entry
 from ganlet.device import OnnxRunner
+from ganlet.engine_export import Module, engine_targets, export_engine
 from ganlet.errors import GanletError
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
@@ -26,6 +27,15 @@ class Wish:
     """Choose the form of each layer by measured time on this machine instead."""
     wasm: Path | None = None
     """Folder of the npm package onnxruntime-web, for a web page that works offline."""
+    opt_batch: int = 1
+    """Pictures at a time that an engine is made the fastest for."""
+    max_batch: int = 32
+    """Most pictures that an engine draws at a time; its memory grows with it."""
+    workspace_mib: int = 1024
+    """Most memory that an engine may take to work in, in MiB."""
+
+
+Target = Callable[[Stage, Path, Wish, Observer], list[Path]]
 
 
 def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list[Path]:
@@ -80,7 +90,21 @@ def _onnx(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]
     return [path]
 
 
-TARGETS: dict[str, Callable[[Stage, Path, Wish, Observer], list[Path]]] = {
+def _engine(module: Module) -> Target:
+    """RUN/engines/*.engine for `wish.gpus`; of RTX cards, with no card named, one for every target that builds."""
+
+    def make(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+        targets = engine_targets(module, wish.gpus)
+        onnx = TARGETS["onnx"](stage, run, Wish(precision=wish.precision), observer)[-1]
+        batches = (1, wish.opt_batch, wish.max_batch)
+        return [export_engine(module, run, onnx, targets, wish.precision, batches, wish.workspace_mib, observer)]
+
+    return make
+
+
+TARGETS: dict[str, Target] = {
     "onnx": _onnx,
+    "trt-rtx": _engine("tensorrt_rtx"),
+    "tensorrt": _engine("tensorrt"),
 }
 """Target -> the function that makes it."""

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from ganlet.device.onnx_runner import OnnxRunner
 from ganlet.device.runner import Runner
+from ganlet.device.tensorrt_runner import TensorrtRunner
 from ganlet.errors import GanletError
 
 RUNNERS: dict[str, Callable[..., Runner]] = {
     ".onnx": OnnxRunner,
+    ".engine": TensorrtRunner,
 }
 """Suffix of an artefact -> its runner, called as `runner(path, provider=..., threads=...)`."""
 
