@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
     "compress": GROUND | {"artifact", "recipe", "models", "training"},
     "memory": GROUND | {"recipe", "models", "training", "device"},
-    "export": GROUND | {"artifact", "models", "training"},
+    "export": GROUND | {"artifact", "device", "models", "training"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "latent", "memory", "models"} | {"training"},
     "distance": GROUND | {"artifact", "data", "device", "metrics", "verify", "observer"},
     "doctor": GROUND | {"artifact", "device"},

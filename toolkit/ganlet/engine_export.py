@@ -2,30 +2,34 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from ganlet.artifact import manifest_entry
 from ganlet.device.cuda import driver_state
+from ganlet.device.tensorrt_package import EXPORTS, NAMES, REMEDIES, RTX
 from ganlet.errors import GanletError
 from ganlet.memory.devices import find_device
 from ganlet.observer import Observer
 
-Module = Literal["tensorrt_rtx", "tensorrt"]
+MODULES = {target: module for module, target in EXPORTS.items()}
+"""Target of `ganlet export` -> the module that builds it."""
 
 
-def engine_targets(module: Module, gpus: tuple[str, ...]) -> tuple[str, ...]:
-    """What to build for; empty: every target that builds. Called before any work.
+def engine_targets(
+    module: str, gpus: tuple[str, ...], batches: tuple[int, int, int], workspace_mib: int
+) -> tuple[str, ...]:
+    """What to build for; empty: every target that builds. Called before any work, so that it finds what is wrong.
 
     TensorRT for RTX builds for any card it knows, on any machine. TensorRT builds for the card it runs on, so that a
     driver has to be here, and a card that is named has to be this one. Raises GanletError where that cannot be.
     """
     from ganlet.export.engine_files import sort_targets
-    from ganlet.export.engines import NAMES, REMEDIES
+    from ganlet.export.engines import check_limits
 
+    check_limits(batches, workspace_mib)
     if find_spec(module) is None:
         raise GanletError(f"{NAMES[module]} is not installed here; {REMEDIES[module]}.")
     wanted = tuple(_target_of(gpu, module) for gpu in gpus)
-    if module == "tensorrt_rtx":
+    if module == RTX:
         return sort_targets(wanted)
     driver = driver_state()
     if not driver.ready:
@@ -42,32 +46,35 @@ def engine_targets(module: Module, gpus: tuple[str, ...]) -> tuple[str, ...]:
     return (own.target,)
 
 
-def _target_of(gpu: str, module: Module) -> str:
+def _target_of(gpu: str, module: str) -> str:
     """sm75 of gtx-1660-ti. Raises GanletError for an unknown card, and for one without engines."""
     from ganlet.export.engine_files import is_target
     from ganlet.export.refusals import TARGETS
 
     if is_target(gpu):
-        if module == "tensorrt_rtx" and gpu.lower() not in TARGETS:
+        if module == RTX and gpu.lower() not in TARGETS:
             raise GanletError(f"TensorRT for RTX builds no engine for {gpu}; its targets are {', '.join(TARGETS)}.")
         return gpu.lower()
-    device = find_device(gpu)
+    try:
+        device = find_device(gpu)
+    except GanletError as error:  # its remedy is for forecasts, which know cards by their memory too
+        words = str(error).replace("give the memory with --vram-gb", "give a target such as sm86")
+        raise GanletError(words) from error
     major, minor = device.compute_capability
-    if module == "tensorrt":
+    if module != RTX:
         return f"sm{major}{minor}"
     if not device.tensorrt_targets:
-        remedy = (
-            "run `ganlet export RUN --to tensorrt` on the board itself" if device.unified else "use --to onnx there"
-        )
+        known = "it starts with the GTX 16 and RTX 20 series (7.5): use --to onnx for this card"
+        if device.unified:
+            known = "it is for graphics cards: run `ganlet export RUN --to tensorrt` on the board itself"
         raise GanletError(
-            f"TensorRT for RTX builds no engine for {device.name} (compute capability {major}.{minor}); it starts with "
-            f"the GTX 16 and RTX 20 series (7.5) and leaves Jetson out: {remedy}."
+            f"TensorRT for RTX builds no engine for {device.name} (compute capability {major}.{minor}), {known}."
         )
     return device.tensorrt_targets[0]
 
 
 def export_engine(
-    module: Module,
+    module: str,
     run: Path,
     model: Path,
     targets: tuple[str, ...],
@@ -95,7 +102,7 @@ def export_engine(
     request = Request(
         model=model,
         engine=run / name,
-        targets=targets if module == "tensorrt_rtx" else (),
+        targets=targets if module == RTX else (),
         batches=batches,
         workspace_mib=workspace_mib,
         module=module,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ganlet.artifact import CONFIG, Stage, describe_file, find_stage, manifest_entry
 from ganlet.device import OnnxRunner
-from ganlet.engine_export import Module, engine_targets, export_engine
+from ganlet.engine_export import MODULES, engine_targets, export_engine
 from ganlet.errors import GanletError
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
@@ -51,6 +51,17 @@ def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list
     return TARGETS[to](stage, source.parent if (source / CONFIG).is_file() else source, wish, observer)
 
 
+def check_exports(recipe: Recipe) -> None:
+    """Before hours of training: raise GanletError for a target that this machine or this version cannot make."""
+    wish = Wish(gpus=recipe.export.gpus)
+    for target in recipe.export.targets:
+        to = WORDS.get(target, (target, ""))[0]
+        if to not in TARGETS:
+            raise GanletError(f"export.targets has {target}, not made by this version; expected {', '.join(TARGETS)}.")
+        if to in MODULES:
+            engine_targets(MODULES[to], wish.gpus, (1, wish.opt_batch, wish.max_batch), wish.workspace_mib)
+
+
 def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -> list[Path]:
     """generator.onnx, which every run has and everything else is made of, then the recipe's other targets."""
     made = TARGETS["onnx"](stage, run, Wish(), observer)
@@ -90,13 +101,13 @@ def _onnx(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]
     return [path]
 
 
-def _engine(module: Module) -> Target:
+def _engine(module: str) -> Target:
     """RUN/engines/*.engine for `wish.gpus`; of RTX cards, with no card named, one for every target that builds."""
 
     def make(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
-        targets = engine_targets(module, wish.gpus)
-        onnx = TARGETS["onnx"](stage, run, Wish(precision=wish.precision), observer)[-1]
         batches = (1, wish.opt_batch, wish.max_batch)
+        targets = engine_targets(module, wish.gpus, batches, wish.workspace_mib)
+        onnx = TARGETS["onnx"](stage, run, Wish(precision=wish.precision), observer)[-1]
         return [export_engine(module, run, onnx, targets, wish.precision, batches, wish.workspace_mib, observer)]
 
     return make
@@ -104,7 +115,6 @@ def _engine(module: Module) -> Target:
 
 TARGETS: dict[str, Target] = {
     "onnx": _onnx,
-    "trt-rtx": _engine("tensorrt_rtx"),
-    "tensorrt": _engine("tensorrt"),
+    **{to: _engine(module) for to, module in MODULES.items()},
 }
 """Target -> the function that makes it."""

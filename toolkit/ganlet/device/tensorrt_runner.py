@@ -21,18 +21,13 @@ from numpy.typing import NDArray
 from ganlet.device.child import module_command, module_environment
 from ganlet.device.cuda import DriverState, driver_state
 from ganlet.device.runner import check_inputs, check_pictures
+from ganlet.device.tensorrt_package import EXPORTS, NAMES, REMEDIES
 from ganlet.errors import GanletError
 from ganlet.files import read_json, sha256_file
 
-PACKAGES = {
-    "tensorrt_rtx": 'run `pip install "ganlet[trt]"`',
-    "tensorrt": "run `pip install tensorrt --extra-index-url https://pypi.nvidia.com`, or use JetPack's own",
-}
 MANIFEST = "manifest.json"
 START_TIMEOUT_S = 300  # at its first load an engine is finished for the card
 DRAW_TIMEOUT_S = 120
-
-__all__ = ["DriverState", "TensorrtRunner", "driver_state"]
 
 
 class TensorrtRunner:
@@ -63,7 +58,7 @@ class TensorrtRunner:
             self.close()
             raise GanletError(
                 f"{path} cannot be loaded ({answer['error']}); build it with the version of {self.provider} that is "
-                f"installed here: `ganlet export --to {TARGETS[self.provider]}`."
+                f"installed here: `ganlet export --to {EXPORTS[self.provider]}`."
             )
         ready = answer["ready"]
         self._largest = int(ready["largest"])
@@ -152,10 +147,6 @@ class TensorrtRunner:
         self.close()
 
 
-TARGETS = {"tensorrt_rtx": "trt-rtx", "tensorrt": "tensorrt"}
-"""Package -> the target of `ganlet export` that makes its engines."""
-
-
 def _listed(path: Path) -> dict[str, Any]:
     """The manifest's entry of an engine that is there and unchanged."""
     if not path.is_file():
@@ -188,7 +179,7 @@ def _contract(path: Path, entry: dict[str, Any]) -> tuple[str, int, tuple[int, i
         types = [inputs["z"]["dtype"], outputs["images"]["dtype"]]
         classes = entry.get("classes")
         fits = (
-            entry["runtime"] in PACKAGES
+            entry["runtime"] in NAMES
             and types == ["float32", "float32"]
             and len(latent) == 2
             and len(picture) == 4
@@ -202,7 +193,7 @@ def _contract(path: Path, entry: dict[str, Any]) -> tuple[str, int, tuple[int, i
     if not fits:
         raise GanletError(
             f"manifest.json tells of {path} no generator that this Ganlet can run: expected z float32 (batch, latent), "
-            f"images float32 (batch, channels, height, width), targets, and one of {', '.join(PACKAGES)}; "
+            f"images float32 (batch, channels, height, width), targets, and one of {', '.join(NAMES)}; "
             "export it again."
         )
     channels, height, width = picture[1:]
@@ -217,10 +208,10 @@ def _check_machine(path: Path, module: str, entry: dict[str, Any], driver: Drive
             "driver, or draw with the .onnx file."
         )
     if find_spec(module) is None:
-        raise GanletError(f"{path} needs {module}, which is not installed here; {PACKAGES[module]}.")
+        raise GanletError(f"{path} needs {module}, which is not installed here; {REMEDIES[module]}.")
     card, targets = driver.cards[0], entry["targets"]
     if card.target not in targets:
         raise GanletError(
             f"{path} was built for {', '.join(map(str, targets))}, but {card.name} is {card.target}; build one with "
-            f"`ganlet export RUN --to {TARGETS[module]} --gpu {card.target}`."
+            f"`ganlet export RUN --to {EXPORTS[module]} --gpu {card.target}`."
         )

@@ -1,6 +1,6 @@
 """An engine loaded by TensorRT for RTX, or by TensorRT, in a process of its own: both can crash the one they live in.
 
-`python -m ganlet.device.tensorrt_session ENGINE MODULE` loads it and prints one JSON line, {"ready": ...} or {"error": ...}.
+`python -m ganlet.device.tensorrt_session ENGINE MODULE` loads it and prints a line, {"ready": ...} or {"error": ...}.
 Then each request on standard input is a JSON line {"count": N} and the bytes of z, float32 (N, latent), and of label,
 int64 (N,), if there is one; each answer is a JSON line {"bytes": B, "latency_ms": T} and the pictures, float32
 (N, channels, height, width), or {"error": why}. The end of standard input ends it.

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ganlet.artifact import add_to_manifest, describe_file, manifest_entry, versions
+from ganlet.device.tensorrt_package import NAMES, RTX, package_version
 from ganlet.errors import GanletError
-from ganlet.export.engines import NAMES, RTX, Built, Refused, Request, build_engines, package_version
+from ganlet.export.engines import Built, Refused, Request, build_engines
 from ganlet.export.refusals import EVERY, TARGETS, capability_of, predict
 
 FOLDER = "engines"

@@ -13,16 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ganlet.device.tensorrt_package import CLASSIC, NAMES, REMEDIES, RTX
 from ganlet.errors import GanletError
 from ganlet.export.refusals import TARGETS, explain, predict
 from ganlet.files import sha256_file, write_bytes
 
-RTX, CLASSIC = "tensorrt_rtx", "tensorrt"
-NAMES = {RTX: "TensorRT for RTX", CLASSIC: "TensorRT"}
-REMEDIES = {
-    RTX: 'run `pip install "ganlet[trt]"`',
-    CLASSIC: "run `pip install tensorrt --extra-index-url https://pypi.nvidia.com`, or use JetPack's own on a Jetson",
-}
 MOST_BATCH = 65536  # that the ONNX file allows
 TIMEOUT_S = 600
 WORDS_SHOWN = 300
@@ -112,19 +107,24 @@ def _check(request: Request, timeout_s: int) -> None:
             f"Got the targets {', '.join(request.targets)}; {NAMES[CLASSIC]} builds for the card of the machine that "
             "it runs on, leave them out."
         )
-    if request.batches is not None:
-        smallest, usual, largest = request.batches
+    check_limits(request.batches, request.workspace_mib, timeout_s)
+    if not request.model.is_file():
+        raise GanletError(f"{request.model} does not exist; make it with `ganlet export`.")
+
+
+def check_limits(batches: tuple[int, int, int] | None, workspace_mib: int, timeout_s: int = TIMEOUT_S) -> None:
+    """Raise GanletError for a profile, a workspace or a time-out that cannot be."""
+    if batches is not None:
+        smallest, usual, largest = batches
         if not 1 <= smallest <= usual <= largest <= MOST_BATCH:
             raise GanletError(
                 f"Got an engine's smallest, usual and largest batch of {smallest}, {usual} and {largest}; expected "
                 f"them in this order, from 1 to {MOST_BATCH}."
             )
-    if request.workspace_mib < 1 or timeout_s < 1:
+    if workspace_mib < 1 or timeout_s < 1:
         raise GanletError(
-            f"Got a workspace of {request.workspace_mib} MiB and a time-out of {timeout_s} s; expected 1 or more."
+            f"Got a workspace of {workspace_mib} MiB and a time-out of {timeout_s} s; expected 1 or more."
         )
-    if not request.model.is_file():
-        raise GanletError(f"{request.model} does not exist; make it with `ganlet export`.")
 
 
 def _ask(drafts: list[Request], timeout_s: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -229,15 +229,3 @@ def _where(request: Request, what: str) -> str:
             of = f", of {', '.join(found.targets)}" if len(found.targets) < len(targets) else ""
             return f" ({found.nodes[0]}{of})"
     return ""
-
-
-def package_version(module: str) -> str | None:
-    """Version of the installed package, without importing it; None where it is not installed."""
-    from importlib import metadata
-
-    for name in (module.replace("_", "-"), *(f"{module.replace('_', '-')}-cu{cuda}" for cuda in (13, 12))):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return None

@@ -285,7 +285,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "the workspace",
-        r"no tactics to implement the operation within workspace limit",
+        r"within workspace limit|Error Code 2: OutOfMemory",
         EVERY,
         None,
         "allow more with --workspace-mib, or lower --max-batch",
