@@ -89,11 +89,19 @@ def _answer(trt: Any, request: dict[str, Any], answers: Any) -> None:
 
 def _in_a_thread(trt: Any, request: dict[str, Any]) -> dict[str, Any]:
     model = Path(request["model"]).read_bytes()
-    answer: list[dict[str, Any]] = []
-    thread = threading.Thread(target=lambda: answer.append(_build(trt, request, model)))
+    answer: dict[str, Any] = {}
+
+    def build() -> None:
+        try:
+            answer.update(_build(trt, request, model))
+        except Exception as error:  # the bindings raise whatever they like
+            words = [f"{type(error).__name__}: {error}"]
+            answer.update({"refused": "build", "words": words, "version": trt.__version__})
+
+    thread = threading.Thread(target=build)
     thread.start()
     thread.join()
-    return answer[0] if answer else {"refused": "build", "words": ["it raised an error"], "version": trt.__version__}
+    return answer
 
 
 def _build(trt: Any, request: dict[str, Any], model: bytes) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ganlet.files import sha256_file, write_bytes
 
 MOST_BATCH = 65536  # that the ONNX file allows
 TIMEOUT_S = 600
+GRACE_S = 60  # for the start; where the system has alarms, each build has one of its own
 WORDS_SHOWN = 300
 
 _BUILDER = Path(__file__).with_name("engine_builder.py")
@@ -138,7 +139,7 @@ def _ask(drafts: list[Request], timeout_s: int) -> tuple[list[dict[str, Any]], d
             text=True,
             errors="replace",
             check=False,
-            timeout=timeout_s * len(drafts) + 60,  # each build has an alarm of its own where the system has one
+            timeout=timeout_s * len(drafts) + GRACE_S,
         )
         written, ended = child.stdout, {"died": -child.returncode, "words": child.stderr.strip().splitlines()[-1:]}
     except subprocess.TimeoutExpired as error:
