@@ -113,7 +113,7 @@ for _section, (_verb, _what, _example) in _HELP.items():
 @app.command()
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of one stage.", show_default=False)],
-    to: Annotated[str, typer.Option("--to", help="Target: onnx, trt-rtx or tensorrt.")] = "onnx",
+    to: Annotated[str, typer.Option("--to", help="Target: onnx, trt-rtx, tensorrt or web.")] = "onnx",
     precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8.")] = "fp32",
     gpus: Annotated[
         list[str] | None, typer.Option("--gpu", metavar="NAME", help="Card or board of an engine; may be repeated.")
@@ -121,6 +121,9 @@ def export(
     opt_batch: Annotated[int, typer.Option("--opt-batch", help="Batch that an engine is the fastest for.")] = 1,
     max_batch: Annotated[int, typer.Option("--max-batch", help="Largest batch of an engine.")] = 32,
     workspace_mib: Annotated[int, typer.Option("--workspace-mib", help="Memory an engine may work in.")] = 1024,
+    wasm: Annotated[
+        Path | None, typer.Option("--wasm", metavar="DIR", help="npm package onnxruntime-web, for an offline page.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the generator of a run, or of one stage, as a file that runs without torch.
@@ -135,6 +138,7 @@ def export(
         opt_batch=opt_batch,
         max_batch=max_batch,
         workspace_mib=workspace_mib,
+        wasm=wasm,
     )
     made = export_source(source, to, wish, _observer())
     result = {"path": str(made[-1]), "paths": [str(path) for path in made], "bytes": made[-1].stat().st_size}

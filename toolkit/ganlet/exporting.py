@@ -10,7 +10,7 @@ from ganlet.engine_export import MODULES, engine_targets, export_engine
 from ganlet.errors import GanletError
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
-from ganlet.recipe import Recipe, Verify
+from ganlet.recipe import Recipe, Verify, load_recipe
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,29 @@ def _engine(module: str) -> Target:
     return make
 
 
+def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+    """RUN/web/, of the ONNX file of the wished precision, which is made first where it is missing."""
+    from ganlet.export.web import INDEX, Subject, export_web
+
+    model = TARGETS["onnx"](stage, run, Wish(precision=wish.precision), observer)[-1]
+    recipe = run / "recipe.toml"
+    runner = OnnxRunner(model)
+    subject = Subject(
+        model=model,
+        title=load_recipe(recipe).run.name if recipe.is_file() else run.resolve().name,
+        precision=str(manifest_entry(run, model.name)["precision"]),
+        latent_dim=runner.latent_dim,
+        picture_shape=runner.picture_shape,
+        classes=runner.classes,
+    )
+    made = export_web(run, subject, wish.wasm)
+    observer.say(f"export: {model.name} -> {made[-1].parent / INDEX}, open it in a browser")
+    return made
+
+
 TARGETS: dict[str, Target] = {
     "onnx": _onnx,
     **{to: _engine(module) for to, module in MODULES.items()},
+    "web": _web,
 }
 """Target -> the function that makes it."""
