@@ -35,7 +35,9 @@ MAY_IMPORT = {
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
     "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},
     "budgeting": GROUND | {"recipe", "preflight", "memory", "models", "export", "report", "training"},
-    "exporting": GROUND | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer"},
+    "engine_export": GROUND | {"artifact", "device", "export", "memory", "verify", "observer"},
+    "exporting": GROUND
+    | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer", "engine_export"},
     "pipeline": GROUND
     | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "exporting", "verify", "observer"}
     | {"report"},

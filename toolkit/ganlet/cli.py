@@ -113,11 +113,14 @@ for _section, (_verb, _what, _example) in _HELP.items():
 @app.command()
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of one stage.", show_default=False)],
-    to: Annotated[str, typer.Option("--to", help="Target: onnx, executorch or web.")] = "onnx",
+    to: Annotated[str, typer.Option("--to", help="Target: onnx, trt-rtx, tensorrt, executorch or web.")] = "onnx",
     precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8.")] = "fp32",
     gpus: Annotated[
         list[str] | None, typer.Option("--gpu", metavar="NAME", help="Card or board of an engine; may be repeated.")
     ] = None,
+    opt_batch: Annotated[int, typer.Option("--opt-batch", help="Batch that an engine is the fastest for.")] = 1,
+    max_batch: Annotated[int, typer.Option("--max-batch", help="Largest batch of an engine.")] = 32,
+    workspace_mib: Annotated[int, typer.Option("--workspace-mib", help="Memory an engine may work in.")] = 1024,
     wasm: Annotated[
         Path | None, typer.Option("--wasm", metavar="DIR", help="npm package onnxruntime-web, for an offline page.")
     ] = None,
@@ -129,7 +132,15 @@ def export(
     """
     from ganlet.exporting import Wish, export_source
 
-    made = export_source(source, to, Wish(precision=precision, gpus=tuple(gpus or ()), wasm=wasm), _observer())
+    wish = Wish(
+        precision=precision,
+        gpus=tuple(gpus or ()),
+        opt_batch=opt_batch,
+        max_batch=max_batch,
+        workspace_mib=workspace_mib,
+        wasm=wasm,
+    )
+    made = export_source(source, to, wish, _observer())
     result = {"path": str(made[-1]), "paths": [str(path) for path in made], "bytes": made[-1].stat().st_size}
     _finish(as_json, result, "\n".join(map(str, made)))
 

@@ -10,11 +10,13 @@ from ganlet.device.onnx_runner import OnnxRunner
 from ganlet.device.openvino_runner import OpenVinoRunner
 from ganlet.device.runner import Runner
 from ganlet.device.runtimes import load_executorch, load_onnxruntime, load_openvino
+from ganlet.device.tensorrt_runner import TensorrtRunner
 from ganlet.errors import GanletError
 
 RUNNERS: dict[str, Callable[..., Runner]] = {
     ".onnx": OnnxRunner,
     ".pte": ExecuTorchRunner,
+    ".engine": TensorrtRunner,
 }
 """Suffix of an artefact -> its runner, called as `runner(path, provider=..., threads=..., profile=...)`.
 
