@@ -17,6 +17,7 @@ from ganlet.recipe import Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.verify.budget import check_budget
 from ganlet.verify.checks import Check, verdict_of
+from ganlet.verify.engine import check_engines, engine_names
 from ganlet.verify.fidelity import (
     FidelityResult,
     Progress,
@@ -83,7 +84,10 @@ def verify_run(
         for name, change in fidelity.change_percent.items()
         if name != "transfer"  # another domain's teacher says nothing of its quality
     ]
+    engines = check_engines(run)
+    checks += [engine.check for engine in engines]
     report = _document(run, recipe, pictures, stages, fidelity, parity, footprint, checks, budget, reference)
+    report["artifacts"] += [engine.row for engine in engines]
     report |= _trust(variety, memorised)
     report["provenance"]["command"] = command or f"ganlet verify {run.name}"
     report["key"] = verification_key(run, recipe, stages, pictures)
@@ -127,6 +131,7 @@ def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pic
         report=REVISION,
         data=pictures.sha256,
         onnx=describe_file(run / ONNX)["sha256"],
+        **{name: str(manifest_entry(run, name)["sha256"]) for name in engine_names(run)},
         **weights,
     )
 
