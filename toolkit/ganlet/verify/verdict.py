@@ -61,7 +61,8 @@ def verify_run(
         seed=recipe.run.seed,
         progress=lambda done, _: progress(done, in_all),
     )
-    variety = measure_variety(fidelity, runners, reference, recipe.run.seed)
+    stepped = [artefact.name for artefact in artefacts if artefact.precision == "int8"]
+    variety = measure_variety(fidelity, runners, reference, recipe.run.seed, stepped)
     memorised = _memorised(runners[ONNX], fidelity, reference, recipe, lambda done: progress(first + done, in_all))
     write_samples(run / "samples", runners, reference, recipe.run.seed)
     write_maps(run / "samples", fidelity, memorised, recipe.run.seed)
