@@ -27,10 +27,11 @@ MAY_IMPORT = {
     "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
     "compress": GROUND | {"artifact", "recipe", "models", "training"},
     "memory": GROUND | {"recipe", "models", "training", "device"},
-    "export": GROUND | {"artifact", "device", "models", "training"},
+    "export": GROUND | {"artifact", "models", "training", "device"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "latent", "memory", "models"} | {"training"},
     "distance": GROUND | {"artifact", "data", "device", "metrics", "verify", "observer"},
-    "doctor": GROUND | {"artifact", "device"},
+    "conflicts": set(),
+    "doctor": GROUND | {"artifact", "device", "conflicts"},
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
     "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},
     "budgeting": GROUND | {"recipe", "preflight", "memory", "models", "export", "report", "training"},
@@ -40,6 +41,7 @@ MAY_IMPORT = {
     "pipeline": GROUND
     | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "exporting", "verify", "observer"}
     | {"report"},
+    "sampling": GROUND | {"device", "distance", "observer"},
     "ui": {"observer"},
 }
 FOREIGN_FORBIDDEN = {

@@ -1,16 +1,21 @@
 """What is made of a stage's generator: one function a target, each checked before it is called done."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganlet.artifact import CONFIG, Stage, describe_file, find_stage, manifest_entry
+from ganlet.artifact import CONFIG, Stage, add_to_manifest, describe_file, find_stage, manifest_entry
 from ganlet.device import OnnxRunner
+from ganlet.device.expected import EXPECTED, write_expected
 from ganlet.engine_export import MODULES, engine_targets, export_engine
 from ganlet.errors import GanletError
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
 from ganlet.recipe import Recipe, Verify, load_recipe
+
+INT8_PSNR_DB = 38.0
+"""Below this an int8 file is no likeness of what it was made from."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,10 @@ def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list
         raise GanletError(f"--to {to} is not a target of this version; expected {', '.join(TARGETS)}.")
     require_training_packages()
     stage = find_stage(source)
-    return TARGETS[to](stage, source.parent if (source / CONFIG).is_file() else source, wish, observer)
+    run = source.parent if (source / CONFIG).is_file() else source
+    made = TARGETS[to](stage, run, wish, observer)
+    _expect(stage, run)
+    return made
 
 
 def check_exports(recipe: Recipe) -> None:
@@ -69,10 +77,11 @@ def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -
         to, precision = WORDS.get(target, (target, "fp32"))
         if (to, precision) != ("onnx", "fp32"):
             made += TARGETS[to](stage, run, Wish(precision=precision, gpus=recipe.export.gpus), observer)
+    _expect(stage, run)
     return made
 
 
-WORDS = {"onnx-fp16": ("onnx", "fp16"), "onnx-int8": ("onnx", "int8")}
+WORDS = {"onnx-fp16": ("onnx", "fp16"), "onnx-int8": ("onnx", "int8"), "executorch-int8": ("executorch", "int8")}
 """The recipe's words for a target with a precision."""
 
 
@@ -99,6 +108,53 @@ def _onnx(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]
             f"{Verify().parity_max_abs:g}; update torch, onnx and onnxruntime, then export again."
         )
     return [path]
+
+
+def _executorch(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+    """RUN/generator.pte or RUN/generator.int8.pte. Raises GanletError when XNNPACK draws something else than torch."""
+    from ganlet.device.executorch_runner import ExecuTorchRunner
+    from ganlet.export.executorch_export import FILES, export_executorch, require_executorch
+    from ganlet.verify.parity import check_parity
+    from ganlet.verify.torch_runner import TorchRunner
+
+    require_executorch(wish.precision)
+    path = run / FILES[wish.precision]
+    if path.is_file():
+        wanted = describe_file(path) | {"made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256}}
+        if wanted.items() <= manifest_entry(run, path.name).items():
+            observer.say(f"export: {path} is complete, skipped")
+            return [path]
+    export_executorch(stage, run, wish.precision)
+    parity = check_parity(ExecuTorchRunner(path), TorchRunner.of_stage(stage), limit=Verify().parity_max_abs, seed=0)
+    psnr_db = math.inf if parity.psnr_db is None else parity.psnr_db
+    observer.say(f"export: {stage.name} -> {path}, max abs difference {parity.max_abs:.1e}, {psnr_db:.1f} dB")
+    exact = wish.precision == "fp32"
+    if parity.status == "passed" if exact else psnr_db >= INT8_PSNR_DB:
+        return [path]
+    path.unlink()  # or the next export would find it complete
+    if exact:
+        raise GanletError(
+            f"{path} differed from the {stage.name} it was made from by {parity.max_abs:.2g}, expected at most "
+            f"{Verify().parity_max_abs:g}, and was removed; update torch and executorch, then export again."
+        )
+    raise GanletError(
+        f"{path} drew {psnr_db:.1f} dB from the {stage.name} it was made from, expected at least {INT8_PSNR_DB:g} dB, "
+        "and was removed; train the generator longer, or export it with --precision fp32."
+    )
+
+
+def _expect(stage: Stage, run: Path) -> None:
+    """RUN/expected.npz: what a device compares its own pictures with (`ganlet verify --artifact`)."""
+    from ganlet.verify.torch_runner import TorchRunner
+
+    path, made_from = run / EXPECTED, {"stage": stage.name, "weights_sha256": stage.weights_sha256}
+    if path.is_file():
+        wanted = describe_file(path) | {"made_from": made_from}
+        if wanted.items() <= manifest_entry(run, EXPECTED).items():
+            return
+    recipe_sha256 = stage.config["provenance"].get("recipe_sha256", "")
+    write_expected(path, TorchRunner.of_stage(stage), weights_sha256=stage.weights_sha256, recipe_sha256=recipe_sha256)
+    add_to_manifest(run, EXPECTED, made_from=made_from, recipe_sha256=recipe_sha256)
 
 
 def _engine(module: str) -> Target:
@@ -135,6 +191,7 @@ def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
 
 TARGETS: dict[str, Target] = {
     "onnx": _onnx,
+    "executorch": _executorch,
     **{to: _engine(module) for to, module in MODULES.items()},
     "web": _web,
 }

@@ -33,10 +33,12 @@ DRAW_TIMEOUT_S = 120
 class TensorrtRunner:
     """An engine as a `Runner`. `memory_mib` on the card, `load_ms`, and `latency_ms` of the last call on the card."""
 
-    def __init__(self, path: Path | str, *, provider: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path | str, *, provider: str = "auto", threads: int | None = None, profile: str = "fast"
+    ) -> None:
         """Check the file, the driver, the card and the package, then load the engine in a child process.
 
-        Args: `provider` "auto" or the package that wrote it; `threads` means nothing on a card.
+        Args: `provider` "auto" or the package that wrote it; `threads` and `profile` mean nothing on a card.
         Raises GanletError when the file is not the one that the manifest lists, or where it cannot run.
         """
         self._child: subprocess.Popen[bytes] | None = None

@@ -40,6 +40,7 @@ def export_onnx(stage: Stage, run: Path) -> Path:
         inputs={INPUT: {"shape": ["batch", config.latent], "dtype": "float32"}},
         outputs={OUTPUT: {"shape": ["batch", config.channels, config.size_px, config.size_px], "dtype": "float32"}},
         made_from={"stage": stage.name, "weights_sha256": stage.weights_sha256},
+        recipe_sha256=stage.config["provenance"].get("recipe_sha256", ""),
         versions=versions(),
     )
     return path
