@@ -17,7 +17,7 @@ from ganlet.recipe import Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.verify.budget import check_budget
 from ganlet.verify.checks import Check, verdict_of
-from ganlet.verify.engine import check_engines, engine_names
+from ganlet.verify.engine import check_engines, engine_hashes
 from ganlet.verify.fidelity import (
     FidelityResult,
     Progress,
@@ -131,7 +131,7 @@ def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pic
         report=REVISION,
         data=pictures.sha256,
         onnx=describe_file(run / ONNX)["sha256"],
-        **{name: str(manifest_entry(run, name)["sha256"]) for name in engine_names(run)},
+        **engine_hashes(run),
         **weights,
     )
 
