@@ -83,7 +83,7 @@ def _one_stage(section: str) -> Callable[..., None]:
         from ganlet.pipeline import STEPS, Workplace
 
         parsed = _recipe(recipe, overrides)
-        if getattr(parsed, section) is None:
+        if not getattr(parsed, section):
             raise GanletError(f"{recipe} has no [{section}] section; add one, or run another stage.")
         place = Workplace.open(parsed, out or Path("exported") / parsed.run.name, _observer())
         stage = STEPS[section](place)
@@ -104,6 +104,11 @@ _HELP = {
         "distill",
         "Distil the teacher into the recipe's student.",
         "ganlet distill recipes/kittens-quick.toml",
+    ),
+    "compress": (
+        "prune",
+        "Take channels out of the last generator of a recipe, by its [[compress]] section.",
+        "ganlet prune recipes/kittens-pruned.toml",
     ),
 }
 for _section, (_verb, _what, _example) in _HELP.items():

@@ -2,6 +2,7 @@
 
 from ganlet.artifact import Stage
 from ganlet.compress.freeze import require_penalty_is_valid, require_same_pictures
+from ganlet.compress.importance import channel_scores
 from ganlet.errors import GanletError
 from ganlet.models import Critic, Generator, build_generator, copy_strongest_channels
 from ganlet.models.init import can_start_from
@@ -45,7 +46,10 @@ def distill_weights(recipe: Recipe, source: Stage) -> Fill:
         if teacher is not None:
             teacher.load_state_dict(loaded.state_dict())
         if distill.init == "teacher":
-            copy_strongest_channels(generator, loaded)
+            # "strength" is judged from layer to layer, by the inputs that are kept: the others need the whole teacher
+            known = distill.importance == "strength"
+            scores = None if known else channel_scores(loaded, distill.importance, recipe.run.seed)
+            copy_strongest_channels(generator, loaded, scores)
         if distill.critic == "teacher":
             critic.load_state_dict(load_critic(source).state_dict())
 

@@ -1,9 +1,10 @@
 """Weights before training: drawn from a seed, or taken from a larger network of the same shape."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganlet.models.dcgan import Generator
 
@@ -29,21 +30,29 @@ def initialise(network: nn.Module, seed: int) -> None:
 
 
 @torch.no_grad()
-def copy_strongest_channels(student: Generator, teacher: Generator) -> None:
-    """Start `student` from the teacher's strongest channels: those with the largest batch-norm scale x weight norm.
+def strength(layer: nn.Sequential, inputs: Tensor | None = None) -> Tensor:
+    """Norm scale x norm of the weights that make each channel of a generator's layer, from `inputs` (all): (out,)."""
+    weight = cast(nn.ConvTranspose2d, layer[0]).weight  # ConvTranspose2d: (in, out, k, k)
+    found: Tensor = (weight if inputs is None else weight[inputs]).flatten(2).norm(dim=(0, 2))
+    for norm in list(layer)[1:]:
+        if isinstance(norm, nn.BatchNorm2d | nn.InstanceNorm2d):
+            found = norm.weight.abs() * found
+    return found
+
+
+@torch.no_grad()
+def copy_strongest_channels(student: Generator, teacher: Generator, scores: Sequence[Tensor] | None = None) -> None:
+    """Start `student` from the teacher's best channels: by `scores`, (width,) for each hidden layer, or by `strength`.
 
     Both must have the same depth, latent, strides, kernels and norm, and the student no width above its teacher's:
     `can_start_from` tells. Kept channels keep their order, so that equal widths copy the teacher exactly.
     """
     kept = torch.arange(teacher.config.latent)
-    for mine, theirs in zip(student.layers(), teacher.layers(), strict=True):
+    for number, (mine, theirs) in enumerate(zip(student.layers(), teacher.layers(), strict=True)):
         target, source = cast(nn.ConvTranspose2d, mine[0]), cast(nn.ConvTranspose2d, theirs[0])
         weight = source.weight[kept]  # ConvTranspose2d: (in, out, k, k)
-        strength = weight.flatten(2).norm(dim=(0, 2))  # (out,)
-        for norm in list(theirs)[1:]:
-            if isinstance(norm, nn.BatchNorm2d | nn.InstanceNorm2d):
-                strength = norm.weight.abs() * strength
-        chosen = strength.topk(target.out_channels).indices.sort().values
+        judged = scores[number] if scores is not None and number < len(scores) else strength(theirs, kept)
+        chosen = judged.topk(target.out_channels).indices.sort().values
         target.weight.copy_(weight[:, chosen])
         if target.bias is not None and source.bias is not None:
             target.bias.copy_(source.bias[chosen])

@@ -3,11 +3,11 @@
 import difflib
 import types
 from collections.abc import Iterator, Sequence
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ganlet.recipe.sections import FIRST_SIZE_PX, Critic, Data, Distill, Network, Teacher, Transfer
+from ganlet.recipe.sections import FIRST_SIZE_PX, Critic, Data, Distill, Network, Prune, Teacher, Transfer
 
 DECISIVE = ("path", "size", "strides", "from")  # with a default in their place a section would contradict others
 
@@ -18,6 +18,7 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     teacher: Teacher | None = sections.get("teacher")
     distill: Distill | None = sections.get("distill")
     transfer: Transfer | None = sections.get("transfer")
+    prunes: tuple[Prune, ...] = sections.get("compress") or ()
     if data is not None:
         if data.source in ("folder", "idx") and not data.path:
             yield f'data.path: source = "{data.source}" needs the path of the pictures'
@@ -28,8 +29,11 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     for name, network in (("teacher", teacher), ("distill", distill)):
         if network is not None:
             yield from _network_faults(name, network, data)
-    if not {"teacher", "transfer", "distill"} & sections.keys():
+    trained = {"teacher", "transfer", "distill"} & sections.keys()
+    if not trained and "compress" not in sections:
         yield "recipe: there is nothing to do; give a [teacher], a [transfer] or a [distill] section"
+    for number, prune in enumerate(prunes):
+        yield from _prune_faults(f"compress.{number}", prune, bool(trained))
     if transfer is not None and teacher is not None:
         yield "transfer: takes its networks from another run, so [teacher] has no use here; remove one of the two"
     if distill is not None and distill.teacher_run and (teacher is not None or transfer is not None):
@@ -48,6 +52,21 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
             yield f"{owner}.critic.norm: batch mixes samples and is not valid under a gradient penalty; use instance"
         if stage is not None and stage.train.amp != "off" and stage.loss == "wgan-gp":
             yield f"{name}.train.amp: mixed precision is not supported under a gradient penalty; set it to off"
+
+
+def _prune_faults(name: str, prune: Prune, has_stages: bool) -> Iterator[str]:
+    if (prune.ratio is None) == (prune.target_mb is None):
+        yield f"{name}.ratio: give either ratio or target_mb, got {'neither' if prune.ratio is None else 'both'}"
+    if prune.rounds > 1 and prune.tune is None:
+        yield f"{name}.rounds: cuts without fine-tuning between them are one cut; add [compress.tune], or set it to 1"
+    if prune.source_run and has_stages:
+        yield f"{name}.from: this recipe makes the stage that is pruned; remove {name}.from, or its other stages"
+    if not prune.source_run and not has_stages:
+        yield f"{name}.from: there is no stage here to prune; name a run"
+    if prune.tune is not None and prune.tune.train.patience and not prune.tune.train.evaluate_steps:
+        yield f"{name}.tune.train.patience: there is nothing to wait for; set {name}.tune.train.evaluate_steps as well"
+    if prune.tune is not None and prune.tune.loss == "wgan-gp" and prune.tune.train.amp != "off":
+        yield f"{name}.tune.train.amp: mixed precision is not supported under a gradient penalty; set it to off"
 
 
 def _network_faults(name: str, network: Network, data: Data | None) -> Iterator[str]:
@@ -90,6 +109,9 @@ def sentence(section: str, annotation: Any, fault: Any) -> str:
 
 def _model_at(annotation: Any, place: Sequence[Any]) -> type[BaseModel] | None:
     """The recipe class that stands at `place` below `annotation`."""
+    each = _of_each(annotation)
+    if each is not None:
+        return _model_at(each, place[1:]) if place else None
     model = next((kind for kind in _kinds(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     return _model_at(_annotation_at(model, place[0]), place[1:]) if place else model
 
@@ -105,6 +127,13 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
     return tuple(kind for kind in members if kind is not types.NoneType)
 
 
+def _of_each(annotation: Any) -> Any:
+    """What each of the tables is in a section that is written as [[section]], else None."""
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    each = get_args(kind)[0] if get_origin(kind) is tuple else None
+    return each if isinstance(each, type) and issubclass(each, BaseModel) else None
+
+
 def valid_keys(model: type[BaseModel] | None) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()] if model else []
 
@@ -116,6 +145,8 @@ def nearest(word: str, valid: Sequence[str]) -> str:
 
 def place_in_table(annotation: Any, loc: Sequence[Any]) -> list[Any]:
     """A fault's place as keys of the TOML: without the names that pydantic gives a union's members."""
+    if loc and _of_each(annotation) is not None:
+        return [loc[0], *place_in_table(_of_each(annotation), loc[1:])]
     place: list[Any] = []
     in_union = False
     for part in loc:

@@ -15,6 +15,8 @@ Widths = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
+Importance = Literal["strength", "magnitude", "batch-norm", "group-norm", "diversity"]
+
 FIRST_SIZE_PX = 4  # the first generator layer makes 4 x 4 pixels from the latent, the critic's last layer reads 4 x 4
 
 
@@ -160,11 +162,51 @@ class Distill(Network):
     features: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the L1 distance between critic features of both pictures, relative to the pixel term."""
     init: Literal["random", "teacher"] = "random"
-    """teacher starts from its strongest channels; its layers have to have the student's strides and kernels."""
+    """teacher starts from its most important channels; its layers have to have the student's strides and kernels."""
+    importance: Importance = "strength"
+    """Which channels of the teacher those are, as in [[compress]]."""
     critic: Literal["teacher"] | Critic
     """teacher keeps the teacher's critic and trains it on; a table makes a fresh one."""
     loss: Loss = "non-saturating"
     train: Train = Train()
+
+
+class Tune(Section):
+    """How a pruned generator learns again what it was: from the pictures of the whole one, whose critic is kept."""
+
+    alpha: Fraction = 0.09
+    """As in [distill], and so are the others."""
+    pixel: Literal["mse", "l1"] = "l1"
+    features: Annotated[float, Field(ge=0)] = 1.0
+    loss: Loss = "non-saturating"
+    train: Train = Train()
+
+    def as_distill(self, widths: tuple[int, ...]) -> Distill:
+        """The same as a section of distillation into a generator of `widths`."""
+        values = {name: getattr(self, name) for name in ("alpha", "pixel", "features", "loss", "train")}
+        return Distill(widths=widths, critic="teacher", **values)
+
+
+class Prune(Section):
+    """Whole channels are taken out of the last generator made before; the latent and the colours stay."""
+
+    method: Literal["prune"]
+    source_run: str | None = Field(default=None, alias="from")
+    """Run or stage folder to prune; the last stage of this recipe unless told."""
+    ratio: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Part of all channels to take out; about (1 - ratio)^2 of the parameters remain. This or target_mb."""
+    target_mb: Annotated[float, Field(gt=0)] | None = None
+    """Size of weights.safetensors to come below, by the least pruning that does."""
+    importance: Importance = "diversity"
+    """What a channel is judged by: `ganlet.compress.importance` has the formulas."""
+    scope: Literal["global", "uniform"] = "global"
+    """global ranks the channels of all layers together, uniform takes the same part of each layer."""
+    round_to: Annotated[int, Field(ge=1, le=256)] = 8
+    """Widths that change become multiples of this, where a layer has as many; runtimes like 4 and 8."""
+    rounds: Annotated[int, Field(ge=1, le=20)] = 1
+    """Cuts in equal steps of size, with fine-tuning after each; more than one need [compress.tune]."""
+    tune: Tune | None = None
+    """Fine-tuning after each cut; without it nothing is trained."""
 
 
 class Export(Section):
@@ -201,6 +243,8 @@ class Recipe(Section):
     teacher: Teacher | None = None
     transfer: Transfer | None = None
     distill: Distill | None = None
+    compress: Annotated[tuple[Prune, ...], Field(max_length=1)] = ()
+    """What is done to the last generator, in order."""
     export: Export = Export()
     verify: Verify = Verify()
     budget: Budget = Budget()
@@ -208,7 +252,7 @@ class Recipe(Section):
     @property
     def sha256(self) -> str:
         """Hash of all that decides the results; the name and the device of the run do not."""
-        return self.key("data", "teacher", "transfer", "distill", "export", "verify", "budget")
+        return self.key("data", "teacher", "transfer", "distill", "compress", "export", "verify", "budget")
 
     def key(self, *sections: str, **more: str) -> str:
         """SHA-256 of the named sections, the seed and `more`: what a stage depends on.
@@ -218,11 +262,12 @@ class Recipe(Section):
         """
         values = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         values["data"].pop("path", None)
-        for section in ("teacher", "transfer", "distill"):
-            train = values.get(section, {}).pop("train", {})
+        trained = [values.get(section, {}) for section in ("teacher", "transfer", "distill")]
+        for table in trained + [step.get("tune", {}) for step in values.get("compress", ())]:
+            train = table.pop("train", {})
             kept = {k: v for k, v in train.items() if k not in ("checkpoint_steps", "progress_steps", "log_steps")}
             if kept:
-                values[section]["train"] = kept
+                table["train"] = kept
         chosen = {name: values[name] for name in sections if values.get(name)}
         chosen |= more | {"seed": self.run.seed, "threads": self.run.threads}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
