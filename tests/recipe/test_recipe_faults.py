@@ -57,7 +57,7 @@ def test_every_fault_is_listed_at_once(tables: Tables) -> None:
     ("path", "hint"),
     [
         ("budgett", "did you mean budget?"),
-        ("zzzzzz", "valid are run, data, teacher, transfer, distill, compress, export, verify, budget"),
+        ("zzzzzz", "valid are run, data, teacher, transfer, distill, compress, search, export, verify, budget"),
         ("data.chanels", "did you mean channels?"),
         ("teacher.latnt", "did you mean latent?"),
         ("teacher.critic.spectrall", "did you mean spectral?"),

@@ -44,6 +44,8 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
         and not {"teacher", "transfer"} & sections.keys()
     ):
         yield "distill.from: there is no [teacher] or [transfer] here to distil; name a run"
+    if sections.get("search") and "distill" not in sections:
+        yield "search: there is no student to try others around; add [distill]"
     for name, stage in (("teacher", teacher), ("transfer", transfer), ("distill", distill)):
         if stage is not None and stage.train.patience and not stage.train.evaluate_steps:
             yield f"{name}.train.patience: there is nothing to wait for; set {name}.train.evaluate_steps as well"

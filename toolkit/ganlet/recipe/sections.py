@@ -5,7 +5,7 @@ import json
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Loss = Literal["minimax", "non-saturating", "least-squares", "hinge", "wgan-gp"]
 Norm = Literal["batch", "instance", "none"]
@@ -16,6 +16,16 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
 Importance = Literal["strength", "magnitude", "batch-norm", "group-norm", "diversity"]
+
+
+def _rising(span: tuple[float, float]) -> tuple[float, float]:
+    if span[0] > span[1]:
+        raise ValueError("the first value must not be above the second")
+    return span
+
+
+Above0 = Annotated[float, Field(gt=0)]
+PositiveSpan = Annotated[tuple[Above0, Above0], AfterValidator(_rising)]
 
 FIRST_SIZE_PX = 4  # the first generator layer makes 4 x 4 pixels from the latent, the critic's last layer reads 4 x 4
 
@@ -209,6 +219,36 @@ class Prune(Section):
     """Fine-tuning after each cut; without it nothing is trained."""
 
 
+class Search(Section):
+    """`ganlet search`: the students that are tried, around the one of [distill]. Equal ends fix a value."""
+
+    trials: Positive = 40
+    """Students tried in all; the same command with more of them goes on."""
+    images: Positive = 48_000
+    """Real pictures of the longest proxy run of a trial, in place of distill.train.images."""
+    rungs: Annotated[int, Field(ge=1, le=6)] = 3
+    """Proxy runs of a trial, from the shortest on; it stops at the first at which it is hopeless."""
+    reduction: Annotated[int, Field(ge=2, le=10)] = 3
+    """How many times shorter each run is than the next, and what part of the trials is let through for sure."""
+    seeds: Annotated[int, Field(ge=1, le=20)] = 1
+    """Longest runs of a trial, of run.seed and the next seeds; their distances are averaged."""
+    samples: Annotated[int, Field(ge=50, le=100_000)] = 1000
+    """Pictures on each side of a distance, which is to the training pictures: the held-out ones are the verdict's."""
+    widths: PositiveSpan = (0.4, 1.6)
+    """Multiples of each of distill.widths, every layer its own."""
+    round_to: Annotated[int, Field(ge=1, le=256)] = 4
+    """Widths are multiples of this."""
+    alpha: Annotated[tuple[Fraction, Fraction], AfterValidator(_rising)] = (0.01, 0.3)
+    lr: Annotated[tuple[LearningRate, LearningRate], AfterValidator(_rising)] = (2e-4, 2e-3)
+    features: PositiveSpan = (0.1, 30.0)
+    pixel: Annotated[tuple[Literal["mse", "l1"], ...], Field(min_length=1)] = ("mse", "l1")
+    init: Annotated[tuple[Literal["random", "teacher"], ...], Field(min_length=1)] = ("random", "teacher")
+
+    def images_at(self, rung: int) -> int:
+        """Real pictures of the proxy run of rung 0 ... rungs - 1."""
+        return max(1, int(self.images // self.reduction ** (self.rungs - 1 - rung)))
+
+
 class Export(Section):
     targets: tuple[Target, ...] = ("onnx",)
     """What is made of the last stage's generator, besides generator.onnx, which every run has."""
@@ -245,6 +285,7 @@ class Recipe(Section):
     distill: Distill | None = None
     compress: Annotated[tuple[Prune, ...], Field(max_length=1)] = ()
     """What is done to the last generator, in order."""
+    search: Search | None = None
     export: Export = Export()
     verify: Verify = Verify()
     budget: Budget = Budget()
@@ -262,6 +303,7 @@ class Recipe(Section):
         """
         values = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         values["data"].pop("path", None)
+        values.get("search", {}).pop("trials", None)
         trained = [values.get(section, {}) for section in ("teacher", "transfer", "distill")]
         for table in trained + [step.get("tune", {}) for step in values.get("compress", ())]:
             train = table.pop("train", {})
