@@ -31,6 +31,10 @@ MAY_IMPORT = {
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "latent", "memory", "models"} | {"training"},
     "distance": GROUND | {"artifact", "data", "device", "metrics", "verify", "observer"},
     "doctor": GROUND | {"artifact", "device"},
+    "search": GROUND | {"models", "recipe"},
+    "searching": GROUND
+    | {"artifact", "compress", "device", "export", "models", "observer", "pipeline", "recipe", "report", "search"}
+    | {"training", "verify"},
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
     "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},
     "budgeting": GROUND | {"recipe", "preflight", "memory", "models", "export", "report", "training"},
