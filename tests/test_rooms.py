@@ -27,10 +27,11 @@ MAY_IMPORT = {
     "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
     "compress": GROUND | {"artifact", "recipe", "models", "training", "device"},
     "memory": GROUND | {"recipe", "models", "training", "device"},
-    "export": GROUND | {"artifact", "models", "training"},
+    "export": GROUND | {"artifact", "models", "training", "device"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "latent", "memory", "models"} | {"training"},
     "distance": GROUND | {"artifact", "data", "device", "metrics", "verify", "observer"},
-    "doctor": GROUND | {"artifact", "device"},
+    "conflicts": set(),
+    "doctor": GROUND | {"artifact", "device", "conflicts"},
     "search": GROUND | {"models", "recipe"},
     "searching": GROUND
     | {"artifact", "compress", "device", "export", "models", "observer", "pipeline", "recipe", "report", "search"}

@@ -1,5 +1,6 @@
 """What is made of a stage's generator: one function a target, each checked before it is called done."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,10 @@ from ganlet.device import OnnxRunner
 from ganlet.errors import GanletError
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
-from ganlet.recipe import Recipe, Verify
+from ganlet.recipe import Recipe, Verify, load_recipe
+
+INT8_PSNR_DB = 38.0
+"""Below this an int8 file is no likeness of what it was made from."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -
     return made
 
 
-WORDS = {"onnx-fp16": ("onnx", "fp16"), "onnx-int8": ("onnx", "int8")}
+WORDS = {"onnx-fp16": ("onnx", "fp16"), "onnx-int8": ("onnx", "int8"), "executorch-int8": ("executorch", "int8")}
 """The recipe's words for a target with a precision."""
 
 
@@ -80,7 +84,62 @@ def _onnx(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]
     return [path]
 
 
+def _executorch(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+    """RUN/generator.pte or RUN/generator.int8.pte. Raises GanletError when XNNPACK draws something else than torch."""
+    from ganlet.device.executorch_runner import ExecuTorchRunner
+    from ganlet.export.executorch_export import FILES, export_executorch, require_executorch
+    from ganlet.verify.parity import check_parity
+    from ganlet.verify.torch_runner import TorchRunner
+
+    require_executorch(wish.precision)
+    path = run / FILES[wish.precision]
+    if path.is_file():
+        wanted = describe_file(path) | {"made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256}}
+        if wanted.items() <= manifest_entry(run, path.name).items():
+            observer.say(f"export: {path} is complete, skipped")
+            return [path]
+    export_executorch(stage, run, wish.precision)
+    parity = check_parity(ExecuTorchRunner(path), TorchRunner.of_stage(stage), limit=Verify().parity_max_abs, seed=0)
+    psnr_db = math.inf if parity.psnr_db is None else parity.psnr_db
+    observer.say(f"export: {stage.name} -> {path}, max abs difference {parity.max_abs:.1e}, {psnr_db:.1f} dB")
+    exact = wish.precision == "fp32"
+    if parity.status == "passed" if exact else psnr_db >= INT8_PSNR_DB:
+        return [path]
+    path.unlink()  # or the next export would find it complete
+    if exact:
+        raise GanletError(
+            f"{path} differed from the {stage.name} it was made from by {parity.max_abs:.2g}, expected at most "
+            f"{Verify().parity_max_abs:g}, and was removed; update torch and executorch, then export again."
+        )
+    raise GanletError(
+        f"{path} drew {psnr_db:.1f} dB from the {stage.name} it was made from, expected at least {INT8_PSNR_DB:g} dB, "
+        "and was removed; train the generator longer, or export it with --precision fp32."
+    )
+
+
+def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+    """RUN/web/, of the ONNX file of the wished precision, which is made first where it is missing."""
+    from ganlet.export.web import INDEX, Subject, export_web
+
+    model = TARGETS["onnx"](stage, run, Wish(precision=wish.precision), observer)[-1]
+    recipe = run / "recipe.toml"
+    runner = OnnxRunner(model)
+    subject = Subject(
+        model=model,
+        title=load_recipe(recipe).run.name if recipe.is_file() else run.resolve().name,
+        precision=str(manifest_entry(run, model.name)["precision"]),
+        latent_dim=runner.latent_dim,
+        picture_shape=runner.picture_shape,
+        classes=runner.classes,
+    )
+    made = export_web(run, subject, wish.wasm)
+    observer.say(f"export: {model.name} -> {made[-1].parent / INDEX}, open it in a browser")
+    return made
+
+
 TARGETS: dict[str, Callable[[Stage, Path, Wish, Observer], list[Path]]] = {
     "onnx": _onnx,
+    "executorch": _executorch,
+    "web": _web,
 }
 """Target -> the function that makes it."""

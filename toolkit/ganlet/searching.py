@@ -52,13 +52,13 @@ class Proxy:
     """The objective: what a student costs as an ONNX file here, and its distance after a short distillation."""
 
     def __init__(self, place: Workplace, source: Stage) -> None:
-        from ganlet.verify import distance_to_data
+        from ganlet.verify import DistanceToData
 
         recipe = place.recipe
         assert recipe.search is not None
         self.place, self.source, self.search = place, source, recipe.search
         indices, _ = place.pictures.split(recipe.data.holdout, recipe.data.seed)
-        self.measure_distance = distance_to_data(
+        self.measure_distance = DistanceToData(
             place.pictures,
             indices,
             net_name=recipe.verify.features,
