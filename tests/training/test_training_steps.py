@@ -218,6 +218,8 @@ def test_accumulating_over_parts_gives_the_gradients_of_the_whole_batch(
     for logs, found in results[1:]:
         assert logs.keys() == whole.keys()
         for name, value in logs.items():
+            if name == "balance":  # of the pairs within each part
+                continue
             torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-6)
         for got, expected in zip(found, whole_gradients, strict=True):
             torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * largest)

@@ -28,6 +28,8 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     for name, network in (("teacher", teacher), ("distill", distill)):
         if network is not None:
             yield from _network_faults(name, network, data)
+    if distill is not None:
+        yield from _student_faults(distill)
     if not {"teacher", "transfer", "distill"} & sections.keys():
         yield "recipe: there is nothing to do; give a [teacher], a [transfer] or a [distill] section"
     if transfer is not None and teacher is not None:
@@ -50,8 +52,22 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
             yield f"{name}.train.amp: mixed precision is not supported under a gradient penalty; set it to off"
 
 
+def _student_faults(distill: Distill) -> Iterator[str]:
+    if not distill.widths and distill.width is None:
+        yield "distill.widths: this key is missing; give it, or distill.width as a fraction of the teacher's"
+    if distill.width is not None:
+        for key in ("widths", "strides", "kernels"):
+            if getattr(distill, key):
+                yield f"distill.{key}: distill.width takes the teacher's shape; remove one of the two"
+    terms = (distill.features, distill.perceptual, distill.adapters, distill.relation)
+    if distill.pixel == "none" and not any(terms) and min(distill.alpha, distill.end_alpha) < 1:
+        yield "distill.pixel: none leaves nothing of the teacher to learn; give another term a weight, or set alpha = 1"
+
+
 def _network_faults(name: str, network: Network, data: Data | None) -> Iterator[str]:
     depth = len(network.widths)
+    if depth == 0:  # a student by a fraction of its teacher's widths
+        return
     for key, values in (("strides", network.strides), ("kernels", network.kernels)):
         if values is not None and len(values) != depth:
             yield f"{name}.{key}: {len(values)} values for {depth} widths; give one for each"
