@@ -181,7 +181,9 @@ def test_a_student_of_other_blocks_copies_its_first_and_last_layer(block: Any) -
     initialise(student, 1)
     before = copy.deepcopy(student.state_dict())
     copy_strongest_channels(student, teacher)
-    changed = {name.split(".")[0] for name, value in student.state_dict().items() if not torch.equal(value, before[name])}
+    changed = {
+        name.split(".")[0] for name, value in student.state_dict().items() if not torch.equal(value, before[name])
+    }
     assert changed == {"layer1", "final"}
 
 
