@@ -120,6 +120,15 @@ def test_the_students_critic_is_teacher_or_a_table(tables: Tables) -> None:
         ("teacher", [1]),
         ("distill.alpha", float("inf")),
         ("distill.features", -0.1),
+        ("distill.widths", 8),
+        ("distill.width", 1.5),
+        ("distill.pixel", "l2"),
+        ("distill.adapters", "1"),
+        ("distill.gate", 1.0),
+        ("distill.gate", 0.4),
+        ("distill.real_share", -0.1),
+        ("distill.alpha_end", 2.0),
+        ("teacher.block", "deconv"),
         ("verify.max_drop_percent", float("inf")),
         ("budget.model_mb", 0),
         ("budget.latency_ms", float("nan")),
@@ -200,6 +209,9 @@ def test_contradictory_sizes_are_listed_with_other_faults(tables: Tables) -> Non
         ({"teacher.loss": "wgan-gp", "teacher.train.amp": "fp16"}, "teacher.train.amp: mixed precision"),
         ({"distill.loss": "wgan-gp", "teacher.critic.norm": "batch"}, "teacher.critic.norm: batch mixes samples"),
         ({"distill.critic": {"widths": [4]}}, "distill.critic.widths: 1 widths read 8 pixels"),
+        ({"distill.width": 0.5}, "distill.widths: distill.width takes the teacher's shape; remove one of the two"),
+        ({"distill.widths": []}, "distill.widths: this key is missing; give it, or distill.width"),
+        ({"distill.pixel": "none", "distill.features": 0.0}, "distill.pixel: none leaves nothing of the teacher"),
     ],
 )
 def test_each_contradiction_is_the_only_fault(tables: Tables, changes: Tables, expected: str) -> None:
@@ -207,6 +219,24 @@ def test_each_contradiction_is_the_only_fault(tables: Tables, changes: Tables, e
         put(tables, path, value)
     (fault,) = faults(tables)
     assert fault.startswith(expected)
+
+
+def test_a_student_by_a_fraction_of_its_teachers_widths(tables: Tables) -> None:
+    del tables["distill"]["widths"]
+    put(tables, "distill.width", 0.5)
+    student = parse_recipe(tables).distill
+    assert student is not None and student.width == 0.5 and student.widths == ()
+    put(tables, "distill.strides", [2, 2])
+    assert faults(tables) == ["distill.strides: distill.width takes the teacher's shape; remove one of the two"]
+
+
+def test_the_adversary_alone_needs_no_distance(tables: Tables) -> None:
+    for path, value in (("pixel", "none"), ("features", 0.0), ("alpha", 1.0)):
+        put(tables, f"distill.{path}", value)
+    assert parse_recipe(tables).distill is not None
+    put(tables, "distill.alpha_end", 0.5)
+    (fault,) = faults(tables)
+    assert fault.startswith("distill.pixel: none leaves nothing")
 
 
 def test_a_student_without_any_teacher(tables: Tables) -> None:

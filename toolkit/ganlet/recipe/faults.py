@@ -9,7 +9,15 @@ from pydantic import BaseModel
 
 from ganlet.recipe.sections import FIRST_SIZE_PX, Critic, Data, Distill, Network, Teacher, Transfer
 
-DECISIVE = ("path", "size", "strides", "from")  # with a default in their place a section would contradict others
+DECISIVE = (
+    "path",
+    "size",
+    "strides",
+    "widths",
+    "width",
+    "pixel",
+    "from",
+)  # with a default in their place a section would contradict others
 
 
 def contradictions(sections: dict[str, Any]) -> Iterator[str]:
