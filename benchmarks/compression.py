@@ -28,11 +28,11 @@ from typing import Any
 
 from compression_judge import Judge
 from compression_rows import (
-    ABLATION_STEPS,
     PROXY_SAMPLES,
     PROXY_STEPS,
     ROWS,
     SAMPLES,
+    SHORT_STEPS,
     STEPS,
     Row,
     changed,
@@ -64,7 +64,7 @@ class Bench:
     def steps(self, row: Row) -> int:
         if self.options.steps:
             return int(self.options.steps)
-        return PROXY_STEPS if self.options.proxy else ABLATION_STEPS if row.ablation else STEPS
+        return PROXY_STEPS if self.options.proxy else STEPS if row.group == "main" else SHORT_STEPS
 
     def folder(self, row: Row, seed: int) -> Path:
         if row.name == "teacher":
@@ -110,7 +110,8 @@ class Bench:
     def status(self) -> None:
         """What there is of each row, read from disk."""
         for row in self.rows:
-            print(f"{row.name:24} {self.steps(row):6} steps  " + "  ".join(self._state(row, s) for s in self.seeds))
+            steps = "until it stops falling" if row is TEACHER else f"{self.steps(row)} steps"
+            print(f"{row.name:24} {steps:22} " + "  ".join(self._state(row, s) for s in self.seeds))
 
     def _state(self, row: Row, seed: int) -> str:
         if self.is_trained(row, seed):
@@ -124,12 +125,9 @@ TEACHER = next(row for row in ROWS if row.name == "teacher")
 
 def chosen(names: str, tag: str, changes: dict[str, Any]) -> list[Row]:
     """The rows that a list of names means; with changes each gets the tag in its name."""
-    groups = {
-        "all": list(ROWS),
-        "main": [row for row in ROWS if not row.ablation],
-        "ablations": [row for row in ROWS if row.ablation],
-    }
-    known = groups | {row.name: [row] for row in ROWS}
+    known = {"all": list(ROWS)} | {row.name: [row] for row in ROWS}
+    for row in ROWS:
+        known.setdefault(row.group, []).append(row)
     unknown = [name for name in names.split(",") if name not in known]
     if unknown:
         raise SystemExit(f"--rows {','.join(unknown)}: unknown; there are {', '.join(known)}")
@@ -141,7 +139,7 @@ def chosen(names: str, tag: str, changes: dict[str, Any]) -> list[Row]:
     what = ", ".join(f"{key} = {value}" for key, value in changes.items())
     made = [row for row in rows if row.tables is not None]
     return [
-        replace(row, name=f"{row.name}+{tag}", what=f"{row.name}, {what}", tables=changed(row.tables or {}, changes))
+        replace(row, name=f"{row.name}.{tag}", what=f"{row.name}, {what}", tables=changed(row.tables or {}, changes))
         for row in made
     ]
 
@@ -175,7 +173,7 @@ def judge(bench: Bench, rows: Sequence[Row], samples: int) -> None:
             if not bench.is_trained(row, seed) or not bench.is_trained(TEACHER, seed):
                 continue
             bench.file(TEACHER, seed)
-            about = {"row": row.name, "what": row.what, "seed": seed, "ablation": row.ablation}
+            about = {"row": row.name, "what": row.what, "seed": seed, "group": row.group}
             try:
                 path = bench.file(row, seed)
             except GanletError as error:
@@ -206,7 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     home = Path(os.environ.get("GANLET_CACHE", Path.home() / ".cache" / "ganlet"))
     parser.add_argument("--work", type=Path, default=home / "compression", help="folder of all runs, which resumes")
-    parser.add_argument("--rows", default="all", help="all, main, ablations, or names with commas between")
+    parser.add_argument("--rows", default="all", help="all, main, ablations, alpha, or names with commas between")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--steps", type=int, help="of every student, in place of the table's")
     parser.add_argument("--samples", type=int, help="pictures on each side of a distance")

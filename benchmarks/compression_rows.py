@@ -7,7 +7,7 @@ from typing import Any
 from ganlet.recipe import Recipe, parse_recipe
 
 Tables = dict[str, Any]
-STEPS, ABLATION_STEPS, PROXY_STEPS = 10_000, 4_000, 1_500
+STEPS, SHORT_STEPS, PROXY_STEPS = 10_000, 4_000, 1_500
 BATCH = 32
 SAMPLES, PROXY_SAMPLES = 5_000, 2_000
 CRITIC_WIDTHS = [32, 64, 128]
@@ -64,7 +64,7 @@ class Row:
     """The recipe's section; None for a file."""
     of: str = ""
     """Of a file: the row whose generator it is made from."""
-    ablation: bool = False
+    group: str = "main"
 
 
 def changed(tables: Tables, changes: Tables) -> Tables:
@@ -126,8 +126,12 @@ ROWS = [
         tables=changed(BASE_WORK, {"train.batch": 8}),
     ),
     *(
-        Row(f"ablation-{name}", what, tables=changed(ours(TENTH), changes), ablation=True)
+        Row(f"ablation-{name}", what, tables=changed(ours(TENTH), changes), group="ablations")
         for name, (what, changes) in ABLATIONS.items()
+    ),
+    *(
+        Row(f"alpha-{alpha}", f"the base work at alpha {alpha}", tables=BASE_WORK | {"alpha": alpha}, group="alpha")
+        for alpha in (0.3, 0.05, 0.01, 0.001)
     ),
 ]
 
