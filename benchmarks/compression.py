@@ -219,6 +219,9 @@ def main() -> None:
     bench.status()
     if options.status:
         return
+    for row in bench.rows:  # a fault in a row's recipe is found before hours of work
+        if row.tables is not None:
+            recipe_of(row, 0, bench.steps(row), "teacher")
     if not options.judge_only:
         for seed in bench.seeds:
             for row in bench.rows:
