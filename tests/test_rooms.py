@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "latent": GROUND | {"device", "metrics"},
     "report": GROUND,
     "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
-    "compress": GROUND | {"artifact", "recipe", "models", "training", "device"},
+    "compress": GROUND | {"artifact", "recipe", "models", "losses", "training", "device"},
     "memory": GROUND | {"recipe", "models", "training", "device"},
     "export": GROUND | {"artifact", "models", "training", "device"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "latent", "memory", "models"} | {"training"},

@@ -49,7 +49,9 @@ def test_removing_channels_draws_what_silencing_them_draws(importance: Importanc
     assert all(torch.equal(before[name], tensor) for name, tensor in whole.state_dict().items())
 
 
-@pytest.mark.parametrize("changes", [{"norm": "none"}, {"norm": "instance"}, {"spectral": True}])
+@pytest.mark.parametrize(
+    "changes", [{"norm": "none"}, {"norm": "instance"}, {"spectral": True}, {"block": "separable"}, {"block": "resize"}]
+)
 @torch.no_grad()
 def test_other_kinds_of_generators_are_cut_as_exactly(changes: dict[str, object]) -> None:
     whole = generator(GeneratorConfig.model_validate(CONFIG.model_dump() | changes))

@@ -170,9 +170,6 @@ def test_a_point_changes_the_student_and_nothing_else(tiny_tables: dict[str, Any
 
 
 def test_a_student_of_the_teachers_channels_is_no_wider_than_it(tiny_tables: dict[str, Any]) -> None:
-    from ganlet.models import GeneratorConfig
-
-    teacher = GeneratorConfig(latent=8, widths=(12, 6), strides=(2, 2), kernels=(4, 4), channels=1)
     recipe = parse_recipe(tiny_tables | {"search": {"widths": [8.0, 8.0], "init": ["teacher"]}})
 
     class Low:
@@ -183,6 +180,6 @@ def test_a_student_of_the_teachers_channels_is_no_wider_than_it(tiny_tables: dic
             return choices[0]
 
     assert recipe.search is not None and recipe.distill is not None
-    assert suggest(Low(), recipe.search, recipe.distill, teacher).widths == (12, 6)
+    assert suggest(Low(), recipe.search, recipe.distill, [12, None]).widths == (12, 32)
     free = suggest(Low(), recipe.search, recipe.distill, None)  # its layers are others than the student's
     assert free.widths == (48, 32) and free.init == "random"

@@ -137,18 +137,21 @@ def search_recipe(
     """
     from ganlet.training.state import seed_of
 
-    if recipe.search is None or recipe.distill is None:
+    search = recipe.search
+    if search is None or recipe.distill is None:
         raise GanletError(f"Recipe {recipe.run.name} has no [search] section; add one, it may be empty.")
     place = Workplace.open(recipe, run, observer)
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
     study = open_study(storage or f"sqlite:///{(run / FOLDER / 'study.sqlite3').absolute()}", study_name(recipe, place))
     made = [STEPS[name](place) for name in ("teacher", "transfer") if getattr(recipe, name) is not None]
     source = made[-1] if made else place.source(recipe.distill.teacher_run)
-    ask = asker(recipe, recipe.search, source)
+    recipe = with_widths(recipe, source)
+    place = replace(place, recipe=recipe)
+    ask = asker(recipe, search, source)
     rules = Rules(
-        trials=recipe.search.trials,
-        rungs=recipe.search.rungs,
-        reduction=recipe.search.reduction,
+        trials=search.trials,
+        rungs=search.rungs,
+        reduction=search.reduction,
         seed_of_trial=lambda number: seed_of(recipe.run.seed, "search", number) % 2**32,
     )
     try:
@@ -156,6 +159,19 @@ def search_recipe(
     finally:
         document = write_document(recipe, run, trials_of(study), ask)
     return write_choice(recipe, run, document, target_mb, pick)
+
+
+def with_widths(recipe: Recipe, source: Stage) -> Recipe:
+    """The recipe with its student's widths, where it gives them as a fraction of its teacher's."""
+    from ganlet.compress.distill import student_config
+    from ganlet.training.load import generator_config_of
+
+    distill = recipe.distill
+    if distill is None or distill.width is None:
+        return recipe
+    student = student_config(distill, generator_config_of(source))
+    shape = {"widths": student.widths, "strides": student.strides, "kernels": student.kernels, "width": None}
+    return recipe.model_copy(update={"distill": distill.model_copy(update=shape)})
 
 
 def study_name(recipe: Recipe, place: Workplace) -> str:
@@ -168,6 +184,7 @@ def asker(recipe: Recipe, search: Search, source: Stage) -> Callable[[Any], Poin
     """What draws a point of a trial. Raises GanletError where students can start as the recipe wants in no way."""
     from ganlet.compress.distill import distill_plan
     from ganlet.models import build_generator
+    from ganlet.models.config import partners
     from ganlet.models.init import can_start_from
     from ganlet.training.load import generator_config_of
 
@@ -178,7 +195,8 @@ def asker(recipe: Recipe, search: Search, source: Stage) -> Callable[[Any], Poin
     obstacle = can_start_from(build_generator(student), build_generator(teacher))
     if obstacle and "random" not in search.init:
         raise GanletError(f'search.init = ["teacher"] is not possible: {obstacle}; add "random".')
-    return lambda trial: suggest(trial, search, base, None if obstacle else teacher)
+    most = [None if p is None else teacher.widths[p] for p in partners(student, teacher)[:-1]]
+    return lambda trial: suggest(trial, search, base, None if obstacle else most)
 
 
 # ---------------------------------------------------------------- results

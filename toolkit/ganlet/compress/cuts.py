@@ -10,6 +10,7 @@ from ganlet.compress.freeze import require_penalty_is_valid, require_same_pictur
 from ganlet.compress.importance import Scores, channel_scores
 from ganlet.compress.prune import Kept, Rule, remove_channels, size_mb
 from ganlet.errors import GanletError
+from ganlet.losses.perceptual import weights_path
 from ganlet.models import Critic, Generator, GeneratorConfig
 from ganlet.recipe import Prune, Recipe
 from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
@@ -80,6 +81,8 @@ def tune_plan(recipe: Recipe, whole: Stage, widths: tuple[int, ...], number: int
     require_same_pictures(recipe, whole)
     critic = critic_config_of(whole)
     require_penalty_is_valid(prune.tune.loss, critic, whole)
+    if prune.tune.perceptual:
+        weights_path()
     student = GeneratorConfig.model_validate(teacher.model_dump() | {"widths": widths, "spectral": False})
     section = prune.tune.as_distill(widths)
     return Plan(stage_name(prune, number), student, critic, section, distillation_step, teacher=teacher)

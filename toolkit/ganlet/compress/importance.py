@@ -5,7 +5,7 @@ a channel has to do with the differences between the pictures of different laten
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch_pruning.pruner.importance import BNScaleImportance, GroupMagnitudeImp
 from ganlet.device.latents import latents
 from ganlet.errors import GanletError
 from ganlet.models import Generator, build_generator
-from ganlet.models.init import strength
+from ganlet.models.init import maker, strength
 from ganlet.recipe import Importance
 from ganlet.training.state import seed_of
 
@@ -46,13 +46,9 @@ def diversity(generator: Generator, z: Tensor, shifts: int = SHIFTS) -> Scores:
     and the score is the mean of its absolute value over the pairs (i, i + s mod N), s = 1 ... shifts. No unit, so that
     layers compare as they are. Pairs of equal pictures count nothing. z: (N, latent) float, N > shifts.
     """
-    activations: list[Tensor] = []
-    x = z.reshape(*z.shape, 1, 1)
     with torch.enable_grad():
-        for layer in generator.layers()[:-1]:
-            x = layer(x) if activations else layer(x).detach().requires_grad_()
-            activations.append(x)  # (N, widths[i], h, w)
-        pictures = generator.output(generator.layers()[-1](x))  # (N, channels, size, size)
+        # (N, widths[i], h, w) of every hidden layer, and (N, channels, size, size)
+        *activations, pictures = generator.features(z.clone().requires_grad_())
     sums = [torch.zeros(a.shape[1], dtype=torch.float64) for a in activations]
     for shift in range(1, shifts + 1):
         apart = (pictures - pictures.roll(-shift, 0)).detach()  # D of the pairs (i, i + shift)
@@ -100,7 +96,7 @@ def _by_weights(judge: Callable[[Any], Tensor | None], needs: str) -> Callable[[
 def channel_groups(generator: Generator) -> list[Any]:
     """torch-pruning's group of each hidden layer's channels: their weights, norm, and the inputs of the next layer."""
     graph = dependency_graph(generator)
-    convolutions = [cast(nn.ConvTranspose2d, layer[0]) for layer in generator.layers()[:-1]]
+    convolutions = [maker(layer) for layer in generator.layers()[:-1]]
     return [graph.get_pruning_group(c, prune_conv_out_channels, idxs=list(range(c.out_channels))) for c in convolutions]
 
 
@@ -120,16 +116,16 @@ def plain_copy(generator: Generator) -> Generator:
     was_training = generator.training
     generator.eval()  # or reading a spectrally normalised weight would change it
     copied = build_generator(generator.config.model_copy(update={"spectral": False})).eval()
-    for mine, theirs in zip(copied.layers(), generator.layers(), strict=True):
-        for part, origin in zip(mine, theirs, strict=True):
-            if isinstance(part, nn.ConvTranspose2d) and isinstance(origin, nn.ConvTranspose2d):
-                part.weight.copy_(origin.weight)
-                if part.bias is not None and origin.bias is not None:
-                    part.bias.copy_(origin.bias)
-            elif isinstance(part, nn.ReLU):
-                part.inplace = False
-            else:
-                part.load_state_dict(origin.state_dict())
+    for name, part in copied.named_modules():
+        origin: Any = generator.get_submodule(name)
+        if isinstance(part, nn.ConvTranspose2d | nn.Conv2d):
+            part.weight.copy_(origin.weight)
+            if part.bias is not None:
+                part.bias.copy_(origin.bias)
+        elif isinstance(part, nn.BatchNorm2d | nn.InstanceNorm2d):
+            part.load_state_dict(origin.state_dict())
+        elif isinstance(part, nn.ReLU):
+            part.inplace = False
     generator.train(was_training)
     return copied
 

@@ -4,7 +4,7 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from safetensors.torch import save
@@ -15,6 +15,7 @@ from ganlet.compress.importance import Scores, dependency_graph, plain_copy
 from ganlet.errors import GanletError
 from ganlet.files import MB
 from ganlet.models import Generator, GeneratorConfig, build_generator
+from ganlet.models.init import maker
 from ganlet.training.load import load_strict
 
 Scope = Literal["global", "uniform"]
@@ -92,7 +93,7 @@ def remove_channels(generator: Generator, kept: Kept) -> Generator:
     cut = plain_copy(generator)
     graph = dependency_graph(cut)
     for layer, indices in zip(cut.layers()[:-1], kept, strict=True):
-        convolution = cast(nn.ConvTranspose2d, layer[0])
+        convolution = maker(layer)
         gone = sorted(set(range(convolution.out_channels)) - set(indices.tolist()))
         if gone:
             graph.get_pruning_group(convolution, prune_conv_out_channels, idxs=gone).prune()
@@ -105,15 +106,20 @@ def remove_channels(generator: Generator, kept: Kept) -> Generator:
 def zero_channels(generator: Generator, kept: Kept) -> Generator:
     """A copy, as wide as before, with all but the kept channels silent: weights, bias, norm scale and shift are 0."""
     silent = plain_copy(generator)
-    for layer, indices in zip(silent.layers()[:-1], kept, strict=True):
-        convolution = cast(nn.ConvTranspose2d, layer[0])
+    layers = silent.layers()
+    for layer, following, indices in zip(layers, layers[1:], kept, strict=False):
+        convolution = maker(layer)
         gone = torch.ones(convolution.out_channels, dtype=torch.bool)
         gone[indices] = False
-        convolution.weight[:, gone] = 0  # ConvTranspose2d: (in, out, k, k)
-        for part in layer:
-            for tensor in (getattr(part, "bias", None), getattr(part, "weight", None)):
-                if tensor is not None and tensor.dim() == 1:
-                    tensor[gone] = 0
+        weight = convolution.weight if isinstance(convolution, nn.Conv2d) else convolution.weight.transpose(0, 1)
+        weight[gone] = 0  # (out, in, k, k)
+        norms = [part for part in layer if isinstance(part, nn.BatchNorm2d | nn.InstanceNorm2d)]
+        alone = [m for m in following.modules() if isinstance(m, nn.ConvTranspose2d) and m.groups > 1]  # depthwise
+        for part in (convolution, *norms, *alone):
+            if part.bias is not None:
+                part.bias[gone] = 0
+        for part in (*norms, *alone):
+            part.weight[gone] = 0
     return silent
 
 

@@ -3,13 +3,21 @@
 import difflib
 import types
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ganlet.recipe.sections import FIRST_SIZE_PX, Critic, Data, Distill, Network, Prune, Teacher, Transfer
+from ganlet.recipe.sections import FIRST_SIZE_PX, Critic, Data, Distill, Lessons, Network, Prune, Teacher, Transfer
 
-DECISIVE = ("path", "size", "strides", "from")  # with a default in their place a section would contradict others
+DECISIVE = (
+    "path",
+    "size",
+    "strides",
+    "widths",
+    "width",
+    "pixel",
+    "from",
+)  # with a default in their place a section would contradict others
 
 
 def contradictions(sections: dict[str, Any]) -> Iterator[str]:
@@ -29,9 +37,13 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     for name, network in (("teacher", teacher), ("distill", distill)):
         if network is not None:
             yield from _network_faults(name, network, data)
+    if distill is not None:
+        yield from _student_faults(distill)
     trained = {"teacher", "transfer", "distill"} & sections.keys()
     if not trained and "compress" not in sections:
         yield "recipe: there is nothing to do; give a [teacher], a [transfer] or a [distill] section"
+    if len(prunes) > 1:
+        yield f"compress: there are {len(prunes)} prunings; make one of them, with its rounds"
     for number, prune in enumerate(prunes):
         yield from _prune_faults(f"compress.{number}", prune, bool(trained))
     if transfer is not None and teacher is not None:
@@ -65,14 +77,35 @@ def _prune_faults(name: str, prune: Prune, has_stages: bool) -> Iterator[str]:
         yield f"{name}.from: this recipe makes the stage that is pruned; remove {name}.from, or its other stages"
     if not prune.source_run and not has_stages:
         yield f"{name}.from: there is no stage here to prune; name a run"
-    if prune.tune is not None and prune.tune.train.patience and not prune.tune.train.evaluate_steps:
+    if prune.tune is None:
+        return
+    yield from _lesson_faults(f"{name}.tune", prune.tune)
+    if prune.tune.train.patience and not prune.tune.train.evaluate_steps:
         yield f"{name}.tune.train.patience: there is nothing to wait for; set {name}.tune.train.evaluate_steps as well"
-    if prune.tune is not None and prune.tune.loss == "wgan-gp" and prune.tune.train.amp != "off":
+    if prune.tune.loss == "wgan-gp" and prune.tune.train.amp != "off":
         yield f"{name}.tune.train.amp: mixed precision is not supported under a gradient penalty; set it to off"
+
+
+def _student_faults(distill: Distill) -> Iterator[str]:
+    if not distill.widths and distill.width is None:
+        yield "distill.widths: this key is missing; give it, or distill.width as a fraction of the teacher's"
+    if distill.width is not None:
+        for key in ("widths", "strides", "kernels"):
+            if getattr(distill, key):
+                yield f"distill.{key}: distill.width takes the teacher's shape; remove one of the two"
+    yield from _lesson_faults("distill", distill)
+
+
+def _lesson_faults(name: str, lessons: Lessons) -> Iterator[str]:
+    terms = (lessons.features, lessons.perceptual, lessons.adapters, lessons.relation)
+    if lessons.pixel == "none" and not any(terms) and min(lessons.alpha, lessons.end_alpha) < 1:
+        yield f"{name}.pixel: none leaves nothing of the teacher to learn; give another term a weight, or set alpha = 1"
 
 
 def _network_faults(name: str, network: Network, data: Data | None) -> Iterator[str]:
     depth = len(network.widths)
+    if depth == 0:  # a student by a fraction of its teacher's widths
+        return
     for key, values in (("strides", network.strides), ("kernels", network.kernels)):
         if values is not None and len(values) != depth:
             yield f"{name}.{key}: {len(values)} values for {depth} widths; give one for each"
@@ -131,8 +164,7 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
 
 def _of_each(annotation: Any) -> Any:
     """What each of the tables is in a section that is written as [[section]], else None."""
-    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    each = get_args(kind)[0] if get_origin(kind) is tuple else None
+    each = get_args(annotation)[0] if get_origin(annotation) is tuple else None
     return each if isinstance(each, type) and issubclass(each, BaseModel) else None
 
 

@@ -9,9 +9,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Loss = Literal["minimax", "non-saturating", "least-squares", "hinge", "wgan-gp"]
 Norm = Literal["batch", "instance", "none"]
+Block = Literal["transposed", "separable", "resize"]
 Target = Literal["onnx", "onnx-fp16", "onnx-int8", "trt-rtx", "tensorrt", "executorch", "executorch-int8", "web"]
 Positive = Annotated[int, Field(ge=1)]
 Widths = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8)]
+Weight = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
@@ -128,6 +130,9 @@ class Network(Section):
     """Kernel of each layer after the first: twice its stride (plus one if odd) unless told; kernel - stride is even."""
     norm: Norm = "batch"
     spectral: bool = False
+    block: Block = "transposed"
+    """How the hidden layers after the first scale up: a transposed convolution, a depthwise-separable one (a kernel a
+    channel, then 1 x 1), or a nearest-neighbour resize and a convolution of the odd kernel (4 becomes 3)."""
 
     @property
     def all_strides(self) -> tuple[int, ...]:
@@ -162,38 +167,62 @@ class Transfer(Section):
     train: Train = Train()
 
 
-class Distill(Network):
+class Lessons(Section):
+    """What a smaller generator is held to while a larger one teaches it."""
+
+    alpha: Fraction = 0.05
+    """Joint loss: alpha x adversarial + (1 - alpha) x distance, the sum of the terms below each times its weight."""
+    alpha_end: Fraction | None = None
+    """Where alpha ends, in a straight line over all steps; it is constant unless told."""
+    pixel: Literal["mse", "l1", "none"] = "mse"
+    """Distance between the student's and the teacher's picture of the same latent; its weight is 1."""
+    features: Weight = 0.0
+    """Weight of the L1 distance between critic features of both pictures."""
+    perceptual: Weight = 0.0
+    """Weight of a perceptual distance (AlexNet, extra `perceptual`), which is not the net that judges. It is slow: at
+    32 x 32 pixels a step takes several times as long."""
+    adapters: Weight = 0.0
+    """Weight of the distance between hidden layers of both generators, the student's through 1 x 1 adapters."""
+    relation: Weight = 0.0
+    """Weight of the distance between how alike the pictures of a batch are, in hidden layers of both generators."""
+    real_share: Fraction = 1.0
+    """Part of the critic's real pictures that comes from the data; the rest are the teacher's."""
+    gate: Annotated[float, Field(ge=0.5, lt=1)] | None = None
+    """Balance (how often a real picture scores above a student's) above which the critic's updates shrink, to none
+    at 1; unless told they never do."""
+    loss: Loss = "non-saturating"
+    train: Train = Train()
+
+    @property
+    def end_alpha(self) -> float:
+        return self.alpha if self.alpha_end is None else self.alpha_end
+
+
+class Distill(Network, Lessons):
     teacher_run: str | None = Field(default=None, alias="from")
     """Run or stage folder of the teacher; the teacher of this recipe unless told."""
-    alpha: Fraction = 0.05
-    """Joint loss: alpha x adversarial + (1 - alpha) x (pixel term + features x feature term)."""
-    pixel: Literal["mse", "l1"] = "mse"
-    """Distance between the student's and the teacher's picture of the same latent."""
-    features: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the L1 distance between critic features of both pictures, relative to the pixel term."""
+    widths: Annotated[tuple[Positive, ...], Field(max_length=8)] = ()
+    """Channels after each transposed convolution but the last; either this or `width` is given."""
+    width: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Every width as a fraction of the teacher's, with the teacher's strides and kernels."""
     init: Literal["random", "teacher"] = "random"
-    """teacher starts from its most important channels; its layers have to have the student's strides and kernels."""
+    """teacher starts from its most important channels, layer by layer where strides and kernels are the same."""
     importance: Importance = "strength"
     """Which channels of the teacher those are, as in [[compress]]."""
     critic: Literal["teacher"] | Critic
     """teacher keeps the teacher's critic and trains it on; a table makes a fresh one."""
-    loss: Loss = "non-saturating"
-    train: Train = Train()
 
 
-class Tune(Section):
-    """How a pruned generator learns again what it was: from the pictures of the whole one, whose critic is kept."""
+class Tune(Lessons):
+    """How a pruned generator learns again what it was: by the whole one, whose critic is kept and trained on."""
 
     alpha: Fraction = 0.09
-    """As in [distill], and so are the others."""
-    pixel: Literal["mse", "l1"] = "l1"
-    features: Annotated[float, Field(ge=0)] = 1.0
-    loss: Loss = "non-saturating"
-    train: Train = Train()
+    pixel: Literal["mse", "l1", "none"] = "l1"
+    features: Weight = 1.0
 
     def as_distill(self, widths: tuple[int, ...]) -> Distill:
         """The same as a section of distillation into a generator of `widths`."""
-        values = {name: getattr(self, name) for name in ("alpha", "pixel", "features", "loss", "train")}
+        values = {name: getattr(self, name) for name in Lessons.model_fields}
         return Distill(widths=widths, critic="teacher", **values)
 
 
@@ -283,7 +312,7 @@ class Recipe(Section):
     teacher: Teacher | None = None
     transfer: Transfer | None = None
     distill: Distill | None = None
-    compress: Annotated[tuple[Prune, ...], Field(max_length=1)] = ()
+    compress: tuple[Prune, ...] = ()
     """What is done to the last generator, in order."""
     search: Search | None = None
     export: Export = Export()
@@ -298,14 +327,17 @@ class Recipe(Section):
     def key(self, *sections: str, **more: str) -> str:
         """SHA-256 of the named sections, the seed and `more`: what a stage depends on.
 
-        Left out is what changes no result: where the pictures lie (their content counts) and how often to write. So
-        are values equal to their defaults, so that a key added to recipes by a new version makes no stage stale.
+        Left out is what changes no result: where pictures and source runs lie (their content counts) and how often to
+        write. So are values equal to their defaults, so that a key added by a new version makes no stage stale.
         """
         values = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         values["data"].pop("path", None)
         values.get("search", {}).pop("trials", None)
-        trained = [values.get(section, {}) for section in ("teacher", "transfer", "distill")]
-        for table in trained + [step.get("tune", {}) for step in values.get("compress", ())]:
+        made = [values.get(section, {}) for section in ("teacher", "transfer", "distill")]
+        steps = values.get("compress", ())
+        for table in [*made, *steps]:
+            table.pop("from", None)
+        for table in made + [step.get("tune", {}) for step in steps]:
             train = table.pop("train", {})
             kept = {k: v for k, v in train.items() if k not in ("checkpoint_steps", "progress_steps", "log_steps")}
             if kept:

@@ -1,9 +1,9 @@
 """The space that is searched: a point is what a trial changes of the recipe's [distill]."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from ganlet.models import GeneratorConfig
 from ganlet.recipe import Distill, Recipe, Search
 
 
@@ -26,19 +26,19 @@ class Point:
     init: Literal["random", "teacher"]
 
 
-def suggest(trial: Suggests, search: Search, base: Distill, teacher: GeneratorConfig | None) -> Point:
-    """Draw a point. `teacher` is given where its channels can start a student, which is then no wider than it.
+def suggest(trial: Suggests, search: Search, base: Distill, most: Sequence[int | None] | None) -> Point:
+    """Draw a point. `most` is given where a teacher can start a student: how wide each of its layers may then be.
 
     Widths, rates and weights are drawn on a logarithmic scale: twice and half are equally far.
     """
     multiples = [
         trial.suggest_float(f"width{number}", *search.widths, log=True) for number in range(1, len(base.widths) + 1)
     ]
-    inits = [init for init in search.init if init != "teacher" or teacher is not None] or ["random"]
+    inits = [init for init in search.init if init != "teacher" or most is not None] or ["random"]
     init = trial.suggest_categorical("init", inits)
     widths = tuple(_rounded(width * by, search.round_to) for width, by in zip(base.widths, multiples, strict=True))
-    if init == "teacher" and teacher is not None:
-        widths = tuple(map(min, widths, teacher.widths))
+    if init == "teacher" and most is not None:
+        widths = tuple(width if limit is None else min(width, limit) for width, limit in zip(widths, most, strict=True))
     return Point(
         widths=widths,
         alpha=trial.suggest_float("alpha", *search.alpha, log=search.alpha[0] > 0),
