@@ -96,16 +96,19 @@ def verify_run(
 
 
 def stages_with_teacher(run: Path, recipe: Recipe) -> dict[str, Stage]:
-    """The run's stages; a student's teacher from another run (`distill.from`) takes the name "teacher".
+    """The run's stages; a teacher from another run (`distill.from`, `compress.0.from`) takes the name "teacher".
 
     Raises GanletError when there is none.
     """
-    wanted = {"teacher": recipe.teacher, "transfer": recipe.transfer, "student": recipe.distill}
-    stages = {name: stage for name, stage in stages_of(run).items() if wanted[name] is not None}
+    wanted: dict[str, object] = {"teacher": recipe.teacher, "transfer": recipe.transfer, "student": recipe.distill}
+    wanted["pruned"] = recipe.compress
+    stages = {name: stage for name, stage in stages_of(run).items() if wanted[name]}
     if not stages:
         find_stage(run)  # raises the sentence that says so
-    if recipe.distill is not None and recipe.distill.teacher_run and "student" in stages:
-        stages = {"teacher": find_stage(Path(recipe.distill.teacher_run)), **stages}
+    elsewhere = recipe.distill.teacher_run if recipe.distill is not None else None
+    elsewhere = elsewhere or next((step.source_run for step in recipe.compress), None)
+    if elsewhere and {"student", "pruned"} & stages.keys():
+        stages = {"teacher": find_stage(Path(elsewhere)), **stages}
     return stages
 
 
