@@ -80,8 +80,11 @@ def subjects_of(sources: Sequence[Path], settings: Settings) -> list[Subject]:
     """
     if not sources:
         raise GanletError("Got nothing to measure; give artefacts, stages or runs, such as exported/kittens.")
-    found = [path for source in sources for path in _artefacts(Path(source))]
-    artefacts = list({path.resolve(): path for path in reversed(found)}.values())[::-1]  # each once, as first named
+    once: dict[Path, Path] = {}
+    for source in sources:
+        for path in _artefacts(Path(source)):
+            once.setdefault(path.resolve(), path)
+    artefacts = list(once.values())
     providers = _providers(settings.providers)
     names = [path.name for path in artefacts]
     names = [path.name if names.count(path.name) == 1 else str(path) for path in artefacts]
