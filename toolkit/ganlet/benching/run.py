@@ -10,7 +10,7 @@ from ganlet.artifact import versions
 from ganlet.benching.child import Child
 from ganlet.benching.compare import compared, pairs_of
 from ganlet.benching.course import Answering, Course, Start
-from ganlet.benching.plan import Settings, matmul_commands, subjects_of
+from ganlet.benching.plan import Settings, Subject, matmul_commands, subjects_of
 from ganlet.benching.rows import Document, add_ratio, matmul_peak, row_of
 from ganlet.observer import Observer, Update
 
@@ -29,7 +29,17 @@ def bench(
     Returns the document that `ganlet bench --json` prints. A row that could not be measured says why; `start` replaces
     the children's start in tests. Raises GanletError for bad input, before anything is started.
     """
-    subjects = subjects_of(sources, settings)
+    return measure_subjects(subjects_of(sources, settings), settings, observer, pair, start)
+
+
+def measure_subjects(
+    subjects: Sequence[Subject],
+    settings: Settings,
+    observer: Observer,
+    pair: tuple[str, str] | None = None,
+    start: Start | None = None,
+) -> Document:
+    """The same of rows already chosen."""
     pairs = [] if pair is None else pairs_of(subjects, *pair)
     courses = [Course(s.label, s.command) for s in subjects]
     products = [Course("matrix product", command) for command in matmul_commands(settings.threads)]
