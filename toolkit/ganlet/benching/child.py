@@ -29,7 +29,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._words,
             text=True,
-            env=environment() | ({} if threads is None else dict.fromkeys(_THREADS, str(threads))),
+            env=_environment(threads),
         )
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -85,3 +85,9 @@ class Child:
             name = f"signal {-code}"
         remedy = "mostly a lack of memory, try a smaller batch" if name == "SIGKILL" else "a crash of the runtime"
         return f"Its process was ended by {name} ({remedy}; {last})."
+
+
+def _environment(threads: int | None) -> dict[str, str]:
+    """This process's, without what the command line sets for training beside other programs: it would slow torch here."""
+    kept = {name: value for name, value in environment().items() if name != "GOMP_SPINCOUNT"}
+    return kept | ({} if threads is None else dict.fromkeys(_THREADS, str(threads)))
