@@ -88,6 +88,6 @@ class Child:
 
 
 def _environment(threads: int | None) -> dict[str, str]:
-    """This process's, without what the command line sets for training beside other programs: it would slow torch here."""
+    """This process's, without what the command line sets for training beside others: it would slow torch here."""
     kept = {name: value for name, value in environment().items() if name != "GOMP_SPINCOUNT"}
     return kept | ({} if threads is None else dict.fromkeys(_THREADS, str(threads)))
