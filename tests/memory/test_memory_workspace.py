@@ -72,6 +72,21 @@ def test_a_whole_step_is_forecast_within_two_percent(make_recipe: Callable[..., 
         assert abs(seen.error_percent(expected.peak_mib)) < 2, (plan.stage, expected, seen)
 
 
+@pytest.mark.slow
+def test_a_peak_in_the_optimiser_is_forecast_to_the_byte(make_recipe: Callable[..., Recipe]) -> None:
+    critic = {"widths": [16, 32, 64], "norm": "instance", "spectral": False}
+    train = {"batch": 2, "ema": 0.0}
+    recipe = make_recipe(
+        data={"source": "kittens", "size": 32},
+        teacher={"widths": [512, 256, 128], "critic": critic, "train": train},
+        distill=None,
+    )
+    plan = teacher_plan(recipe)
+    expected, seen = forecast(plan, "cpu"), measure(plan, "cpu")
+    assert expected.peak_phase == "generator optimiser"
+    assert expected.peak_mib * MIB == seen.peak_mib * MIB
+
+
 def test_a_card_has_none_of_it(tiny: Recipe) -> None:
     plan = teacher_plan(tiny)
     card, processor = forecast(plan, "cuda"), forecast(plan, "cpu")

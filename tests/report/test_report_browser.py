@@ -3,7 +3,6 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from browser import BROWSER, FLAGS, NEEDS_BROWSER
 from ganlet.report import write_report
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--blink-settings=preferredColorScheme=1",
-)
 PHONE_PX = 390
 
 # The page forbids scripts, so a page around it measures: srcdoc shares the outer page's origin, and the width of the
@@ -61,7 +48,7 @@ def measured(folder: Path, page: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome is installed")
+@NEEDS_BROWSER
 def test_the_page_draws_and_a_phone_does_not_scroll_it_sideways(run: Path, tmp_path: Path) -> None:
     report = json.loads((run / "report.json").read_text())
     report["run"] = "a-run-" + "x" * 58  # as long as a recipe lets it be

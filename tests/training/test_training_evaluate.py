@@ -38,6 +38,22 @@ class Scripted:
         self.seen.append({name: tensor.clone() for name, tensor in generator.state_dict().items()})
         return self.distances[len(self.seen) - 1]
 
+    def rehearse(self, generator: Generator) -> None:
+        assert not generator.training
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        return ()
+
+
+class By(Scripted):
+    """An evaluator that measures by a function."""
+
+    def __init__(self, distance: Callable[[Generator], float]) -> None:
+        self.distance = distance
+
+    def __call__(self, generator: Generator) -> float:
+        return self.distance(generator)
+
 
 def brightness(generator: Generator) -> float:
     """A distance that depends on the weights alone."""
@@ -95,7 +111,7 @@ def test_measuring_changes_no_weight(make_recipe: MakeRecipe, tmp_path: Path, em
 @pytest.mark.parametrize("step", [5, 11, 12, 20, 29])
 def test_interrupted_and_resumed_is_bit_equal(make_recipe: MakeRecipe, tmp_path: Path, step: int) -> None:
     recipe = make_recipe(teacher__train__evaluate_steps=6, teacher__train__ema=0.5, teacher__train__lr=1e-3)
-    whole = train(recipe, tmp_path / "whole", brightness)
+    whole = train(recipe, tmp_path / "whole", By(brightness))
     plan = teacher_plan(recipe)
 
     def stopping(state: Any, *rest: Any) -> Any:
@@ -104,8 +120,8 @@ def test_interrupted_and_resumed_is_bit_equal(make_recipe: MakeRecipe, tmp_path:
         return plan.step(state, *rest)
 
     with pytest.raises(Interrupted):
-        train(recipe, tmp_path / "cut", brightness, step=stopping)
-    resumed = train(recipe, tmp_path / "cut", brightness)
+        train(recipe, tmp_path / "cut", By(brightness), step=stopping)
+    resumed = train(recipe, tmp_path / "cut", By(brightness))
     assert resumed.weights_sha256 == whole.weights_sha256
     assert resumed.training["evaluation"] == whole.training["evaluation"]
     assert 0 < whole.training["evaluation"]["step"] < 30  # the best one is not the last one
@@ -118,7 +134,7 @@ def test_interrupted_and_resumed_is_bit_equal(make_recipe: MakeRecipe, tmp_path:
 
 def test_what_was_measured_past_the_last_checkpoint_is_measured_again(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     recipe = make_recipe(teacher__train__evaluate_steps=3, teacher__train__ema=0.5, teacher__train__lr=1e-3)
-    whole = train(recipe, tmp_path / "whole", brightness)
+    whole = train(recipe, tmp_path / "whole", By(brightness))
     plan = teacher_plan(recipe)
 
     def dying(state: Any, *rest: Any) -> Any:
@@ -127,8 +143,8 @@ def test_what_was_measured_past_the_last_checkpoint_is_measured_again(make_recip
         return plan.step(state, *rest)
 
     with pytest.raises(RuntimeError, match="killed"):
-        train(recipe, tmp_path / "cut", brightness, step=dying)
-    resumed = train(recipe, tmp_path / "cut", brightness)
+        train(recipe, tmp_path / "cut", By(brightness), step=dying)
+    resumed = train(recipe, tmp_path / "cut", By(brightness))
     assert resumed.weights_sha256 == whole.weights_sha256
     assert resumed.training["evaluation"] == whole.training["evaluation"]
     assert (tmp_path / "cut" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
@@ -147,7 +163,7 @@ def test_a_metric_that_fails_is_one_sentence_and_loses_nothing(
     make_recipe: MakeRecipe, tmp_path: Path, broken: Any
 ) -> None:
     recipe = make_recipe(teacher__train__evaluate_steps=6)
-    whole = train(recipe, tmp_path / "whole", brightness)
+    whole = train(recipe, tmp_path / "whole", By(brightness))
 
     def failing(generator: Generator) -> float:
         failing.calls += 1  # type: ignore[attr-defined]
@@ -159,7 +175,7 @@ def test_a_metric_that_fails_is_one_sentence_and_loses_nothing(
 
     failing.calls = 0  # type: ignore[attr-defined]
     with pytest.raises(GanletError, match=r"teacher could not be measured at step 18 \(.*checkpoint is kept") as caught:
-        train(recipe, tmp_path / "cut", failing)
+        train(recipe, tmp_path / "cut", By(failing))
     assert "\n" not in str(caught.value) and str(caught.value).count(". ") == 0
     steps: list[int] = []
     plan = teacher_plan(recipe)
@@ -168,7 +184,7 @@ def test_a_metric_that_fails_is_one_sentence_and_loses_nothing(
         steps.append(state.step)
         return plan.step(state, *rest)
 
-    resumed = train(recipe, tmp_path / "cut", brightness, step=counting)
+    resumed = train(recipe, tmp_path / "cut", By(brightness), step=counting)
     assert steps[0] == 18  # no step is done again
     assert resumed.weights_sha256 == whole.weights_sha256
     assert resumed.training["evaluation"] == whole.training["evaluation"]
@@ -185,7 +201,7 @@ def test_a_broken_generator_is_blamed_before_its_distance(make_recipe: MakeRecip
         return logs
 
     with pytest.raises(GanletError, match="step 12: weights of generator = nan"):
-        train(recipe, tmp_path, lambda generator: float("nan") if _is_broken(generator) else 1.0, step=breaking)
+        train(recipe, tmp_path, By(lambda generator: float("nan") if _is_broken(generator) else 1.0), step=breaking)
 
 
 def _is_broken(generator: Generator) -> bool:
@@ -210,7 +226,7 @@ def test_the_best_generator_counts_in_the_memory_of_a_stage(make_recipe: MakeRec
     weights_mib = sum(t.nbytes for t in state.generator.state_dict().values()) / 2**20
     more_mib = forecast(watched).peak_mib - forecast(plain).peak_mib
     assert more_mib == pytest.approx(weights_mib, rel=0.02)
-    job = Job("teacher", "k", 0, tmp_path, watched.section, watched.step, reals, lambda generator: 1.0)
+    job = Job("teacher", "k", 0, tmp_path, watched.section, watched.step, reals, By(lambda generator: 1.0))
     run_training(job, build_state(watched, random_weights(0, "x"), "cpu"))
 
 

@@ -195,6 +195,13 @@ def add_to_manifest(run: Path, name: str, **about: Any) -> None:
     write_json(path, manifest)
 
 
+def drop_from_manifest(run: Path, name: str) -> None:
+    """Take RUN/NAME out of RUN/manifest.json, where it is listed."""
+    manifest = _manifest(run / "manifest.json")
+    if manifest["files"].pop(name, None) is not None:
+        write_json(run / "manifest.json", manifest)
+
+
 def manifest_entry(run: Path, name: str) -> dict[str, Any]:
     """What RUN/manifest.json says of one file, empty where nothing. Raises GanletError for a foreign manifest."""
     entry = _manifest(run / "manifest.json")["files"].get(name, {})

@@ -113,10 +113,13 @@ for _section, (_verb, _what, _example) in _HELP.items():
 @app.command()
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of one stage.", show_default=False)],
-    to: Annotated[str, typer.Option("--to", help="Target: onnx.")] = "onnx",
+    to: Annotated[str, typer.Option("--to", help="Target: onnx or web.")] = "onnx",
     precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8.")] = "fp32",
     gpus: Annotated[
         list[str] | None, typer.Option("--gpu", metavar="NAME", help="Card or board of an engine; may be repeated.")
+    ] = None,
+    wasm: Annotated[
+        Path | None, typer.Option("--wasm", metavar="DIR", help="npm package onnxruntime-web, for an offline page.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -126,7 +129,7 @@ def export(
     """
     from ganlet.exporting import Wish, export_source
 
-    made = export_source(source, to, Wish(precision=precision, gpus=tuple(gpus or ())), _observer())
+    made = export_source(source, to, Wish(precision=precision, gpus=tuple(gpus or ()), wasm=wasm), _observer())
     result = {"path": str(made[-1]), "paths": [str(path) for path in made], "bytes": made[-1].stat().st_size}
     _finish(as_json, result, "\n".join(map(str, made)))
 

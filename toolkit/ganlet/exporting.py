@@ -9,7 +9,7 @@ from ganlet.device import OnnxRunner
 from ganlet.errors import GanletError
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
-from ganlet.recipe import Recipe, Verify
+from ganlet.recipe import Recipe, Verify, load_recipe
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,28 @@ def _onnx(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]
     return [path]
 
 
+def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+    """RUN/web/, of the ONNX file of the wished precision, which is made first where it is missing."""
+    from ganlet.export.web import INDEX, Subject, export_web
+
+    model = TARGETS["onnx"](stage, run, Wish(precision=wish.precision), observer)[-1]
+    recipe = run / "recipe.toml"
+    runner = OnnxRunner(model)
+    subject = Subject(
+        model=model,
+        title=load_recipe(recipe).run.name if recipe.is_file() else run.resolve().name,
+        precision=str(manifest_entry(run, model.name)["precision"]),
+        latent_dim=runner.latent_dim,
+        picture_shape=runner.picture_shape,
+        classes=runner.classes,
+    )
+    made = export_web(run, subject, wish.wasm)
+    observer.say(f"export: {model.name} -> {made[-1].parent / INDEX}, open it in a browser")
+    return made
+
+
 TARGETS: dict[str, Callable[[Stage, Path, Wish, Observer], list[Path]]] = {
     "onnx": _onnx,
+    "web": _web,
 }
 """Target -> the function that makes it."""

@@ -16,7 +16,7 @@ from ganlet.errors import GanletError
 from ganlet.exporting import export_recipe
 from ganlet.files import read_json, write_json
 from ganlet.observer import Observer
-from ganlet.preflight import preflight, require_training_packages
+from ganlet.preflight import preflight, require_training_packages, with_feature_net
 from ganlet.recipe import Recipe, Train
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ class Workplace:
         """Distance of a generator to the training pictures, where the recipe evaluates while training."""
         if not train.evaluate_steps:
             return None
-        from ganlet.verify import distance_to_data
+        from ganlet.verify import DistanceToData
 
         recipe = self.recipe
         indices, _ = self.pictures.split(recipe.data.holdout, recipe.data.seed)
-        return distance_to_data(
+        return DistanceToData(
             self.pictures,
             indices,
             net_name=recipe.verify.features,
@@ -164,6 +164,7 @@ def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str
             return stage
     _move_aside(folder, key, place.observer)
     device = pick_device(place.recipe.run.device)
+    plan = with_feature_net(plan, place.recipe)
     predicted = forecast(plan, place_of(device))
     write_json(folder / FORECAST, predicted.as_json())
     provenance = {

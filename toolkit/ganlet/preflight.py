@@ -2,9 +2,12 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ganlet.artifact import find_stage
 from ganlet.device.runtimes import check_onnxruntime_conflict, load_onnxruntime
@@ -62,7 +65,20 @@ def plans_of(recipe: Recipe) -> "list[Plan]":
     if recipe.distill is not None:
         path = recipe.distill.teacher_run
         plans.append(distill_plan(recipe, find_stage(Path(path)) if path else planned_stage(plans[-1])))
-    return plans
+    return [with_feature_net(plan, recipe) for plan in plans]
+
+
+def with_feature_net(plan: "Plan", recipe: Recipe) -> "Plan":
+    """The plan, and what the net takes of memory that measures its generator while it trains, if one does."""
+    if not plan.train.evaluate_steps:
+        return plan
+    from ganlet.memory.feature_net import feature_net_memory
+    from ganlet.metrics import feature_net
+
+    net = feature_net(recipe.verify.features)
+    pictures = np.zeros((net.batch, recipe.data.channels, recipe.data.size, recipe.data.size), np.uint8)
+    memory = feature_net_memory(net.tensors(), net.batch, lambda: net.features(pictures))
+    return replace(plan, feature_net=memory)
 
 
 def disk_mb(plans: "Sequence[Plan]") -> float:

@@ -26,6 +26,7 @@ from ganlet.memory.allocator import replay
 from ganlet.memory.trace import LiveStorages, peak_of, peaks_by_phase
 from ganlet.memory.workspace import workspace_bytes
 from ganlet.training.ema import update_average
+from ganlet.training.evaluate import FeatureNetMemory, eval_mode
 from ganlet.training.phases import phase
 from ganlet.training.plan import Plan, build_state
 from ganlet.training.state import State
@@ -42,6 +43,7 @@ Place = Literal["cuda", "cpu"]
 STEPS = 2  # the second step is the first that finds gradients and optimiser state of the one before
 CRITIC_UPDATES = 2  # of a step: the third and those after it find what the second found
 TIMELINE_POINTS = 200
+FEATURE_NET = "feature net"
 APART = ("teacher", "average", "best")  # networks that are not trained, each a part of its own
 
 # Assumptions, not measurements of ours. A CUDA context with PyTorch's kernels takes some hundred MiB depending on the
@@ -60,7 +62,7 @@ class Forecast:
     caching allocator would have taken from the card for them, `parts` what the peak is made of, `phases` the peak of
     each part of a step, `timeline` the live memory over the second step. `context_mib` and `workspace_mib` are assumed,
     and nothing on the processor, which has no allocator that hoards either. A feature net that evaluates while training
-    runs on the processor, after the step, and is not part of it.
+    runs on the processor, and counts there: its weights all the time, the rest in a phase of its own after the step.
     """
 
     stage: str
@@ -136,6 +138,9 @@ def _run(plan: Plan, tracker: LiveStorages, place: Place) -> slice:
         reals: RealBatch = lambda position: pictures  # noqa: E731
         if place == "cuda":
             reals = lambda position: torch.zeros(shape)  # noqa: E731  # each batch is copied to the card
+        net = plan.feature_net if place == "cpu" and train.evaluate_steps else None
+        if net is not None:
+            tracker.hold(FEATURE_NET, net.weights_bytes)
         with tracker, _named_gradients(state, tracker):
             for _ in range(STEPS):
                 before_last = len(tracker.changes)
@@ -146,7 +151,18 @@ def _run(plan: Plan, tracker: LiveStorages, place: Place) -> slice:
                 after_last = len(tracker.changes)
                 state.step += 1
                 _name_tensors(state, tracker)
+            if net is not None:
+                _evaluate(state, tracker, net)
+                after_last = len(tracker.changes)
     return slice(before_last, after_last)
+
+
+def _evaluate(state: State, tracker: LiveStorages, net: FeatureNetMemory) -> None:
+    """What measuring a generator holds at once: a batch of its pictures, and what the feature net makes of them."""
+    with phase("evaluation"), torch.no_grad(), eval_mode(state.current):
+        pictures = state.current(torch.zeros(net.batch, state.current.config.latent))
+        tracker.hold(FEATURE_NET, net.working_bytes)()
+        del pictures
 
 
 def _name_tensors(state: State, tracker: LiveStorages) -> None:

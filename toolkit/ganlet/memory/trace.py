@@ -57,6 +57,13 @@ class LiveStorages(TorchDispatchMode):
         """Never count the storage of `tensor`, which has to outlive the log: its memory is not the allocator's."""
         self._serials[tensor.untyped_storage()._cdata] = -1
 
+    def hold(self, kind: str, size_bytes: int) -> Callable[[], None]:
+        """Count bytes that no tensor here shows, until the function returned is called."""
+        serial = len(self.changes)
+        self._kinds[serial] = kind
+        self._change(serial, size_bytes)
+        return lambda: self._change(serial, -size_bytes)
+
     def kind_of(self, serial: int) -> str:
         """What a storage was for."""
         return self._kinds.get(serial, OTHER)
@@ -76,10 +83,7 @@ class LiveStorages(TorchDispatchMode):
             if isinstance(value, torch.Tensor):
                 self.watch(value)
         if self.workspace is not None and (size_bytes := self.workspace(func, args, result)):
-            serial = len(self.changes)
-            self._kinds[serial] = WORKSPACE
-            self._change(serial, size_bytes)
-            self._change(serial, -size_bytes)
+            self.hold(WORKSPACE, size_bytes)()
         return result
 
 

@@ -1,4 +1,5 @@
-"""What convolutions hold on the processor beside their inputs and results: oneDNN works on copies in its own layout.
+"""What operators hold on the processor beside their inputs and results, convolutions above all: oneDNN works on copies
+in its own layout.
 
 The processor's allocator sees these copies, a tracker of tensors does not. They were read off the allocator's log in
 torch 2.13 and 2.14 (oneDNN 3.12): forward, then the gradient of the input, then the gradients of weight and bias, each
@@ -15,15 +16,18 @@ from torch import Tensor
 NARROW = 4  # a tensor of at most this many channels is read as it lies
 CONVOLUTION = torch.ops.aten.convolution.default
 CONVOLUTION_BACKWARD = torch.ops.aten.convolution_backward.default
+# Adam's highest moment. Without a fused kernel each tensor is divided by a float64 made of its number, cast to float32.
+DIVISION_BY_NUMBERS = torch.ops.aten._foreach_div_.ScalarList
+BYTES_OF_A_NUMBER = 8 + 4
 
 
 def workspace_bytes(func: Any, args: Sequence[Any], result: Any) -> int:
-    """The most bytes that an operator holds beside what it was given and what it returns: 0 but for convolutions."""
+    """The most bytes that an operator holds beside what it was given and what it returns; 0 for most."""
     if func is CONVOLUTION:
         return _forward(args[0], args[1], result, transposed=args[6])
     if func is CONVOLUTION_BACKWARD:
         return _backward(args[0], args[1], args[2], result, transposed=args[7])
-    return 0
+    return BYTES_OF_A_NUMBER if func is DIVISION_BY_NUMBERS else 0
 
 
 def _forward(given: Tensor, weight: Tensor, made: Tensor, transposed: bool) -> int:

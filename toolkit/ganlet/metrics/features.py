@@ -4,9 +4,9 @@ The name of a net is part of every figure's name. `fid_` belongs to the original
 any other net, or of Inception with other weights, is an `fd_NET_`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from ganlet.metrics.inception import ORIGINAL_NAMES, Inception
 from ganlet.metrics.lite0 import Lite0
 from ganlet.metrics.onnx_net import OnnxNet
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 class FeatureNet(Protocol):
     """What the distances know of a feature net."""
@@ -23,9 +26,14 @@ class FeatureNet(Protocol):
     name: str
     dim: int
     protocol: str  # all that decides the figures: weights, resizing, range, layer; hash it beside stored features
+    batch: int  # pictures that go through it at once; the features do not depend on it
 
     def features(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features (n, dim) of uint8 pictures (n, channels, height, width)."""
+        ...
+
+    def tensors(self) -> "Iterable[Tensor]":
+        """Its weights, as far as they lie in torch's memory."""
         ...
 
 

@@ -1,6 +1,7 @@
 """The Inception network of the original FID, with the arithmetic of pytorch-fid at about half its time."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,10 @@ class Inception:
                     x = layer(x)
                 found[start : start + self.batch] = x.mean((2, 3)).numpy()
         return found
+
+    def tensors(self) -> Iterable[Any]:
+        """The weights of its layers, torch.Tensor."""
+        return [tensor for layer in self._layers for tensor in layer.state_dict().values()]
 
     def class_probabilities(self, features: NDArray[np.generic]) -> NDArray[np.float64]:
         """Probabilities (n, 1008) float64 of the classes for `features` (n, 2048), for the Inception score.

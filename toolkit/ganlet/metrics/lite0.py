@@ -1,6 +1,7 @@
 """EfficientNet-Lite0, the feature net that comes with the packages of the extra `train`: nothing is downloaded."""
 
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,10 @@ class Lite0:
                 maps = self._net.extract_features(_prepared(batch, self.side))
                 found[start : start + self.batch] = maps.mean((2, 3)).numpy()
         return found
+
+    def tensors(self) -> "Iterable[torch.Tensor]":
+        """Its weights."""
+        return list(self._net.state_dict().values())
 
 
 def _prepared(batch: "torch.Tensor", side: int) -> "torch.Tensor":

@@ -1,6 +1,7 @@
 """Any ONNX model as a feature net: one input of pictures, one output of features."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,10 @@ class OnnxNet:
                 )
             found[start : start + self.batch] = features
         return found
+
+    def tensors(self) -> Iterable[Any]:
+        """Nothing: ONNX Runtime's memory is not torch's."""
+        return ()
 
     def _prepared(self, pictures: NDArray[np.uint8]) -> NDArray[Any]:
         channels = 1 if self._axes.endswith("grey") else 3

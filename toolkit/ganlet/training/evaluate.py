@@ -1,19 +1,45 @@
 """The distance to the data while training: measured at intervals, the best generator kept, an early stop."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from ganlet.errors import GanletError
 from ganlet.models import Generator
 from ganlet.recipe import Train
 
-Evaluate = Callable[[Generator], float]
-"""A generator in eval mode -> its distance to the data, the less the better. Given from outside: metrics know it."""
 LOGGED = "distance_to_data"
+
+
+class Evaluate(Protocol):
+    """A generator in eval mode -> its distance to the data, the less the better; given from outside."""
+
+    def __call__(self, generator: Generator) -> float: ...
+
+    def rehearse(self, generator: Generator) -> None:
+        """Do once what measuring does many times, for the measurement of memory; nothing is kept of it."""
+        ...
+
+    def tensors(self) -> Iterable[Tensor]:
+        """What stays in memory between two measurements: the weights of the feature net."""
+        ...
+
+
+@dataclass(frozen=True)
+class FeatureNetMemory:
+    """What a feature net takes of the processor's memory: its weights, and the most it holds beside them at once.
+
+    `batch` is the number of pictures that go through it at once.
+    """
+
+    batch: int
+    weights_bytes: int
+    working_bytes: int
 
 
 @dataclass
@@ -51,13 +77,11 @@ class Best:
 
         Returns the line for the log. Raises GanletError when there is no finite distance; nothing is changed then.
         """
-        was_training = current.training
         try:
-            distance = float(evaluate(current.eval()))
+            with eval_mode(current):
+                distance = float(evaluate(current))
         except (GanletError, ArithmeticError, ValueError) as error:
             raise _failed(step, stage, str(error).rstrip(".")) from error
-        finally:
-            current.train(was_training)
         if not math.isfinite(distance):
             raise _failed(step, stage, f"it is {distance}")
         self.evaluated = step
@@ -70,6 +94,23 @@ class Best:
                 ):
                     mine.copy_(theirs)
         return {LOGGED: distance}
+
+
+def rehearse(evaluate: Evaluate, current: Generator) -> None:
+    """What measuring holds at once, held once. Weights that draw no picture are told of by the loss, not here."""
+    with eval_mode(current), suppress(GanletError):
+        evaluate.rehearse(current)
+
+
+@contextmanager
+def eval_mode(generator: Generator) -> Iterator[None]:
+    """Eval mode within, the mode it had afterwards."""
+    was_training = generator.training
+    generator.eval()
+    try:
+        yield
+    finally:
+        generator.train(was_training)
 
 
 def _failed(step: int, stage: str, why: str) -> GanletError:

@@ -77,9 +77,9 @@ def _train(job: Job, state: State, progress: Progress | None, stop: Stop) -> Out
     try:
         _evaluate(job, state, waiting, telemetry, save)  # where the last sitting could not
         while not _is_over(job, state):
-            sitting.before_step(state)
+            sitting.before_step(state, job.evaluate)
             logs = _one_step(job, state)
-            sitting.after_step(state)
+            sitting.after_step(state, job.evaluate)
             waiting.append((state.step, logs))
             _evaluate(job, state, waiting, telemetry, save)
             last = _is_over(job, state)

@@ -46,15 +46,18 @@ class PeakMeter:
     sum of the allocator's own records since (torch profiler): operators' workspaces included, Python excluded.
     """
 
-    def __init__(self, state: State) -> None:
-        """Start measuring. Gradients of earlier steps are dropped: the profiler could not see them being freed."""
+    def __init__(self, state: State, also: Iterable[Tensor] = ()) -> None:
+        """Start measuring; `also` lives on the processor beside `state`.
+
+        Gradients of earlier steps are dropped: the profiler could not see them being freed.
+        """
         for optimiser in state.optimisers().values():
             optimiser.zero_grad(set_to_none=True)
         self.device = state.device
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             return
-        self.live_before = live_bytes(tensors_of(state))
+        self.live_before = live_bytes([*tensors_of(state), *also])
         self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True)
         self.profile.start()
 

@@ -17,7 +17,7 @@ from ganlet.models import (
     build_generator,
     initialise,
 )
-from ganlet.training.evaluate import Evaluate
+from ganlet.training.evaluate import Evaluate, FeatureNetMemory
 from ganlet.training.loop import Job, Outcome, Progress, pick_device, run_training
 from ganlet.training.state import State, make_state, seed_of
 from ganlet.training.steps import RealBatch, Section, Step, adversarial_step
@@ -38,6 +38,8 @@ class Plan:
     teacher: GeneratorConfig | None = None
     freeze_generator: int = 0
     freeze_critic: int = 0
+    feature_net: FeatureNetMemory | None = None
+    """Of the net that evaluates while training, where the recipe asks for that."""
 
     @property
     def train(self) -> recipes.Train:

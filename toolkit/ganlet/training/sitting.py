@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganlet.files import read_json, write_json
+from ganlet.training.evaluate import Evaluate, rehearse
 from ganlet.training.peak import STEPS, PeakMeter, Peaks
 from ganlet.training.state import State
 
@@ -32,14 +33,16 @@ class Sitting:
     def seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
 
-    def before_step(self, state: State) -> None:
+    def before_step(self, state: State, evaluate: Evaluate | None) -> None:
         """Start the memory measurement with the sitting's first step."""
         if state.step == self.first_step:
-            self.meter = PeakMeter(state)
+            self.meter = PeakMeter(state, evaluate.tensors() if evaluate is not None else ())
 
-    def after_step(self, state: State) -> None:
-        """End it after two steps, or with the last."""
+    def after_step(self, state: State, evaluate: Evaluate | None) -> None:
+        """End it after two steps, or with the last, and what evaluating holds after them."""
         if self.meter is not None and state.step in (self.first_step + STEPS, self.steps):
+            if evaluate is not None:
+                rehearse(evaluate, state.current)
             self.peaks = self.peaks.highest(self.meter.stop())
             self.meter = None
 
