@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "compress": GROUND | {"artifact", "recipe", "models", "training"},
     "memory": GROUND | {"recipe", "models", "training", "device"},
     "flop": GROUND,
-    "export": GROUND | {"artifact", "models", "training", "flop"},
+    "export": GROUND | {"artifact", "models", "training", "device", "flop"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "latent", "memory", "models"} | {"training"},
     "distance": GROUND | {"artifact", "data", "device", "metrics", "verify", "observer"},
     "doctor": GROUND | {"artifact", "device"},

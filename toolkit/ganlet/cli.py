@@ -113,7 +113,7 @@ for _section, (_verb, _what, _example) in _HELP.items():
 @app.command()
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of one stage.", show_default=False)],
-    to: Annotated[str, typer.Option("--to", help="Target: onnx or web.")] = "onnx",
+    to: Annotated[str, typer.Option("--to", help="Target: onnx, web or executorch.")] = "onnx",
     precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8.")] = "fp32",
     gpus: Annotated[
         list[str] | None, typer.Option("--gpu", metavar="NAME", help="Card or board of an engine; may be repeated.")
@@ -191,13 +191,20 @@ def _show_verdict(report: dict[str, Any], run: Path, as_json: bool) -> None:
 
 @app.command()
 def sample(
-    artifact: Annotated[Path, typer.Argument(help="An .onnx file, a run, or a stage's folder.", show_default=False)],
+    artifact: Annotated[Path, typer.Argument(help="An exported file, a run, or a stage's folder.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the PNG files.")],
     count: Annotated[int, typer.Option("-n", "--count", help="Number of pictures.")] = 64,
     seed: Annotated[int, typer.Option("--seed", help="Picture i of a seed is always the same.")] = 0,
     start: Annotated[int, typer.Option("--start", help="Index of the first picture.")] = 0,
     grid: Annotated[bool, typer.Option("--grid", help="Also write grid.png, a sheet of the first 64.")] = False,
     label: Annotated[int | None, typer.Option("--label", help="Class of a conditional generator.")] = None,
+    provider: Annotated[
+        str, typer.Option("--provider", help="auto, cpu, cuda, openvino, ...: see the doctor.")
+    ] = "auto",
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="On the processor; the runtime's own choice.")
+    ] = None,
+    profile: Annotated[str, typer.Option("--profile", help="fast, or small: the least memory.")] = "fast",
     as_json: Json = False,
 ) -> None:
     """Draw pictures of a generator into a folder. Needs no torch for an .onnx file.
@@ -206,10 +213,14 @@ def sample(
     """
     from ganlet.distance.artefacts import open_sampler
 
-    sampler = open_sampler(artifact)
+    sampler = open_sampler(artifact, provider=provider, threads=threads, profile=profile)
     with _observer().watch("sample", "pictures") as update:
         paths = sampler.save(out, count, seed=seed, start=start, grid=grid, label=label, progress=update)
-    _finish(as_json, {"folder": str(out), "pictures": count, "last": str(paths[-1])}, f"{count} pictures in {out}")
+    _finish(
+        as_json,
+        {"folder": str(out), "pictures": count, "last": str(paths[-1])} | {"provider": sampler.runner.provider},
+        f"{count} pictures in {out}",
+    )
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """What is made of a stage's generator: one function a target, each checked before it is called done."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from ganlet.errors import GanletError
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
 from ganlet.recipe import Recipe, Verify, load_recipe
+
+INT8_PSNR_DB = 38.0
+"""Below this an int8 file is no likeness of what it was made from."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -
     return made
 
 
-WORDS = {"onnx-fp16": ("onnx", "fp16"), "onnx-int8": ("onnx", "int8")}
+WORDS = {"onnx-fp16": ("onnx", "fp16"), "onnx-int8": ("onnx", "int8"), "executorch-int8": ("executorch", "int8")}
 """The recipe's words for a target with a precision."""
 
 
@@ -100,8 +104,40 @@ def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
     return made
 
 
+def _executorch(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+    """RUN/generator.pte or RUN/generator.int8.pte. Raises GanletError when XNNPACK draws something else than torch."""
+    from ganlet.device.executorch_runner import ExecuTorchRunner
+    from ganlet.export.executorch_export import FILES, export_executorch, require_executorch
+    from ganlet.verify.parity import check_parity
+    from ganlet.verify.torch_runner import TorchRunner
+
+    require_executorch(wish.precision)
+    path = run / FILES[wish.precision]
+    if path.is_file():
+        wanted = describe_file(path) | {"made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256}}
+        if wanted.items() <= manifest_entry(run, path.name).items():
+            observer.say(f"export: {path} is complete, skipped")
+            return [path]
+    export_executorch(stage, run, wish.precision)
+    parity = check_parity(ExecuTorchRunner(path), TorchRunner.of_stage(stage), limit=Verify().parity_max_abs, seed=0)
+    psnr_db = math.inf if parity.psnr_db is None else parity.psnr_db
+    observer.say(f"export: {stage.name} -> {path}, max abs difference {parity.max_abs:.1e}, {psnr_db:.1f} dB")
+    if wish.precision == "fp32" and parity.status != "passed":
+        raise GanletError(
+            f"{path} differs from the {stage.name} it was made from by {parity.max_abs:.2g}, expected at most "
+            f"{Verify().parity_max_abs:g}; update torch and executorch, then export again."
+        )
+    if psnr_db < INT8_PSNR_DB:
+        raise GanletError(
+            f"{path} draws {psnr_db:.1f} dB from the {stage.name} it was made from, expected at least {INT8_PSNR_DB:g} "
+            "dB; train the generator longer, or export it with --precision fp32."
+        )
+    return [path]
+
+
 TARGETS: dict[str, Callable[[Stage, Path, Wish, Observer], list[Path]]] = {
     "onnx": _onnx,
     "web": _web,
+    "executorch": _executorch,
 }
 """Target -> the function that makes it."""

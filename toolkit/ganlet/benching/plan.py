@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ganlet.artifact import CONFIG, GENERATOR, STAGES
-from ganlet.device.onnx_runner import PROVIDERS
-from ganlet.device.open import RUNNERS
+from ganlet.device.onnx_session import PROVIDERS, available_providers
+from ganlet.device.open import RUNNERS, RUNTIMES
 from ganlet.device.runtimes import load_onnxruntime
 from ganlet.errors import GanletError
 
@@ -28,7 +28,7 @@ class Settings:
     rounds: int = 6
     round_seconds: float = 2.0
     providers: tuple[str, ...] = ()
-    """Short or full names, as `open_runner` takes them; none: all that this machine has."""
+    """Of .onnx files: short or full names, as `open_runner` takes them; none: all that this machine has."""
 
     def __post_init__(self) -> None:
         wrong = [batch for batch in self.batches if batch < 1]
@@ -85,7 +85,7 @@ def subjects_of(sources: Sequence[Path], settings: Settings) -> list[Subject]:
         for path in _artefacts(Path(source)):
             once.setdefault(path.resolve(), path)
     artefacts = list(once.values())
-    providers = _providers(settings.providers)
+    providers = _known(settings.providers)
     names = [path.name for path in artefacts]
     names = [path.name if names.count(path.name) == 1 else str(path) for path in artefacts]
     return [
@@ -123,30 +123,34 @@ def _artefacts(source: Path) -> list[Path]:
     return found
 
 
-def _providers(wanted: tuple[str, ...]) -> tuple[str, ...]:
-    if not wanted:
-        return ()
-    known = {"auto", *PROVIDERS, *PROVIDERS.values(), *_available()}
-    for name in wanted:
-        if name not in known:
-            raise GanletError(f"There is no provider {name!r}; expected auto, {', '.join(PROVIDERS)}, or a full name.")
-    return tuple(dict.fromkeys(wanted))
+def _known(providers: tuple[str, ...]) -> tuple[str, ...]:
+    """The providers, each once. Raises GanletError for one that no runtime here has, installed or not."""
+    short = ["auto", *PROVIDERS, *(provider for _, provider in RUNTIMES)]
+    for name in providers:
+        if name not in {*short, *PROVIDERS.values(), *_listed()}:
+            raise GanletError(f"There is no provider {name!r}; expected {', '.join(short)}, or a full name.")
+    return tuple(dict.fromkeys(providers))
 
 
-def _available() -> list[str]:
+def _listed() -> list[str]:
     """Providers that ONNX Runtime lists here, whether or not they work; none without ONNX Runtime."""
     try:
-        return list(load_onnxruntime().get_available_providers())
+        return available_providers(load_onnxruntime())
     except GanletError:  # each row will say what is wrong with it
         return []
 
 
 def _runtimes(path: Path, providers: tuple[str, ...]) -> tuple[str, ...]:
+    """What is to open an artefact; only an .onnx file leaves a choice."""
     if path.is_dir():
         return (TORCH,)
-    if path.suffix.lower() != ".onnx":
-        return providers or ("auto",)
-    return providers or tuple(short for short, full in PROVIDERS.items() if full in _available()) or ("auto",)
+    suffix = path.suffix.lower()
+    if suffix != ".onnx":
+        return ("auto",)
+    listed = _listed()
+    here = [short for short, full in PROVIDERS.items() if full in listed]
+    here += [name for kind, name in RUNTIMES if kind == suffix and find_spec(name) is not None]
+    return providers or tuple(here) or ("auto",)
 
 
 def _command(path: Path, runtime: str, batch: int, threads: int | None) -> tuple[str, ...]:

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from ganlet.device.latents import labels, latents
-from ganlet.device.open import open_runner
+from ganlet.device.open import load_library, open_runner
 from ganlet.device.runner import Runner
-from ganlet.device.runtimes import load_onnxruntime
 from ganlet.errors import GanletError
 from ganlet.files import MIB
 
@@ -32,9 +31,9 @@ _SOURCE_ROOT = Path(__file__).resolve().parents[2]
 class Footprint:
     """Milliseconds a call of `batch` pictures, and MiB of resident memory.
 
-    `peak_memory_mib` is the peak of the whole process, `baseline_memory_mib` its peak once numpy and ONNX Runtime are
-    imported and before the model is loaded; both None where the system does not tell (Windows). `load_ms` includes the
-    check of the file's hash.
+    `peak_memory_mib` is the peak of the whole process, `baseline_memory_mib` its peak once numpy and the runtime's
+    library are imported and before the model is loaded; both None where the system does not tell (Windows). `load_ms`
+    includes the check of the file's hash.
     """
 
     batch: int
@@ -94,7 +93,7 @@ def measure(
 def measure_here(path: Path, batch: int, runs: int, warmup: int, threads: int | None, provider: str) -> Footprint:
     """The measurement itself, in this process: memory figures mean something only if it is a fresh one."""
     _check(batch, runs, warmup)
-    load_onnxruntime()
+    load_library(path, provider)
     baseline_mib = peak_memory_mib()
     started = time.perf_counter()
     runner = open_runner(path, provider=provider, threads=threads)

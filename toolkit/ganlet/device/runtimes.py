@@ -1,11 +1,16 @@
-"""Which ONNX Runtime is installed, whether installations conflict, and loading it late.
+"""Which runtimes are installed, whether installations conflict, and loading them late.
 
 Every ONNX Runtime distribution unpacks into the one folder `onnxruntime/`: the last one installed overwrites the
 others, removing one breaks the rest, and `pip check` sees nothing. So more than one is a fault, whatever seems to work.
 """
 
+import contextlib
 import importlib
+import os
+import sys
+from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from ganlet.errors import GanletError
@@ -62,6 +67,54 @@ def load_onnxruntime() -> Any:
     if not hasattr(module, "InferenceSession"):
         raise _damaged("it has no InferenceSession")
     return module
+
+
+def load_openvino() -> Any:
+    """Import and return the module `openvino`. Raises GanletError when it is missing or damaged."""
+    return _load("openvino", "OpenVINO", "openvino")
+
+
+def load_executorch() -> Any:
+    """Import and return the module `executorch.runtime`; on a desktop it imports torch, a phone's runtime does not.
+
+    Raises GanletError when it is missing or damaged.
+    """
+    with quiet_stderr():  # it tells of the processor's files it did not find
+        return _load("executorch.runtime", "ExecuTorch", "executorch")
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Send what native code writes to standard error nowhere; a failure raises all the same."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _load(module: str, name: str, extra: str) -> Any:
+    package = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise _broken(name, package, extra, error) from error
+        raise GanletError(f'{name} is not installed; run `pip install "ganlet[{extra}]"`.') from error
+    except (ImportError, OSError) as error:  # OSError: a library of another version of torch
+        raise _broken(name, package, extra, error) from error
+
+
+def _broken(name: str, package: str, extra: str, error: Exception) -> GanletError:
+    return GanletError(
+        f"The installed {name} cannot be imported ({error}); run `pip uninstall -y {package}`, then "
+        f'`pip install "ganlet[{extra}]"`.'
+    )
 
 
 def _damaged(reason: str) -> GanletError:

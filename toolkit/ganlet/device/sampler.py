@@ -7,21 +7,25 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ganlet.device import executorch_runner
 from ganlet.device.latents import labels, latents
-from ganlet.device.onnx_runner import CPU
+from ganlet.device.onnx_session import CPU
 from ganlet.device.open import open_runner
 from ganlet.device.pictures import encode_png, grid, to_uint8
+from ganlet.device.profiles import choose_profile
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
 from ganlet.files import write_bytes, write_failed
 
 GRID_PICTURES = 64
 
-# The same pictures whatever the batch. On the CPU nothing is needed: ONNX Runtime sums each output in an order that
-# does not depend on the number of rows (seen bit-equal for batch 1 to 70 and 1 to 3 threads, over ConvTranspose, Conv,
-# Gemm, normalisation, and static int8). cuDNN and cuBLAS choose an algorithm by the shape, batch included, and these
-# differ in the last bits; so elsewhere than on the CPU every call has this one number of rows, the last one repeated.
-_ROWS_OFF_CPU = 32
+# The same pictures whatever the batch. With ONNX Runtime on the CPU nothing is needed: it sums each output in an order
+# that does not depend on the number of rows (seen bit-equal for batch 1 to 70 and 1 to 3 threads, over ConvTranspose,
+# Conv, Gemm, normalisation, and static int8). ExecuTorch's runner draws one picture a call anyway. cuDNN, cuBLAS and
+# OpenVINO choose an algorithm by the shape, batch included, and these differ in the last bits; so everywhere else every
+# call has this one number of rows, the last one repeated.
+_ROWS_ELSEWHERE = 32
+_ANY_ROWS = {CPU, executorch_runner.PROVIDER}
 
 
 class Sampler:
@@ -30,15 +34,22 @@ class Sampler:
     runner: Runner
 
     def __init__(
-        self, path: Path | str, *, provider: str = "auto", threads: int | None = None, batch: int = 32
+        self,
+        path: Path | str,
+        *,
+        provider: str = "auto",
+        threads: int | None = None,
+        batch: int | None = None,
+        profile: str = "fast",
     ) -> None:
-        """Load the generator at `path`; `provider` and `threads` as for `OnnxRunner`, `batch` pictures at a time.
+        """Load the generator at `path`; `provider`, `threads` and `profile` as for `open_runner`.
 
+        `batch` pictures at a time, the profile's number unless told.
         Raises GanletError as `open_runner` does, and for a batch below 1.
         """
-        _check_positive("a batch", batch)
-        self.runner = open_runner(path, provider=provider, threads=threads)
-        self.batch = batch
+        self.batch = choose_profile(profile).batch if batch is None else batch
+        _check_positive("a batch", self.batch)
+        self.runner = open_runner(path, provider=provider, threads=threads, profile=profile)
 
     @classmethod
     def of(cls, runner: Runner, *, batch: int = 32) -> Self:
@@ -113,12 +124,12 @@ class Sampler:
 
     def _draw(self, z: NDArray[np.float32], label: NDArray[np.int64] | None) -> NDArray[np.float32]:
         """Run the generator: float32 (N, C, H, W), in calls of one fixed number of rows where the backend needs it."""
-        if self.runner.provider == CPU:
+        if self.runner.provider in _ANY_ROWS:
             return self.runner(z, label)
         drawn = []
-        for first in range(0, len(z), _ROWS_OFF_CPU):
+        for first in range(0, len(z), _ROWS_ELSEWHERE):
             # Repeats the last row: a real latent, so that padding cannot be what overflows.
-            rows = np.minimum(np.arange(first, first + _ROWS_OFF_CPU), len(z) - 1)
+            rows = np.minimum(np.arange(first, first + _ROWS_ELSEWHERE), len(z) - 1)
             pictures = self.runner(z[rows], None if label is None else label[rows])
             drawn.append(pictures[: len(z) - first])
         return np.concatenate(drawn)

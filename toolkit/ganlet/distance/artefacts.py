@@ -1,9 +1,10 @@
-"""The sampler of an artefact: an .onnx file, the folder of a run, or that of one stage."""
+"""The sampler of an artefact: an exported file, the folder of a run, or that of one stage."""
 
 from pathlib import Path
 
 from ganlet.artifact import CONFIG, STAGES, find_stage
 from ganlet.device import Sampler
+from ganlet.device.open import RUNNERS
 from ganlet.errors import GanletError
 from ganlet.files import sha256_file
 
@@ -12,17 +13,18 @@ ONNX = "generator.onnx"
 
 def is_artefact(path: Path) -> bool:
     """Whether `path` is a generator rather than pictures; says nothing of whether it works."""
-    if path.suffix.lower() == ".onnx":
+    if path.suffix.lower() in RUNNERS:
         return True
     return any((path / name).is_file() for name in (ONNX, CONFIG, *(f"{stage}/{CONFIG}" for stage in STAGES)))
 
 
-def open_sampler(path: Path) -> Sampler:
+def open_sampler(path: Path, *, provider: str = "auto", threads: int | None = None, profile: str = "fast") -> Sampler:
     """The sampler of `path`; needs no torch for an .onnx file or a run that was exported.
 
-    Raises GanletError when there is no generator, or none that works here.
+    `provider`, `threads` and `profile` as for `ganlet.device.open.open_runner`; a stage that is not exported is drawn
+    by torch, which takes none of them. Raises GanletError when there is no generator, or none that works here so.
     """
-    return _open(path)[0]
+    return _open(path, provider, threads, profile)[0]
 
 
 def open_identified(path: Path) -> tuple[Sampler, str]:
@@ -31,12 +33,18 @@ def open_identified(path: Path) -> tuple[Sampler, str]:
     return sampler, sha256_file(file) if isinstance(file, Path) else file
 
 
-def _open(path: Path) -> tuple[Sampler, Path | str]:
-    if not path.is_dir():
-        return Sampler(path), path
-    if (path / ONNX).is_file():
-        return Sampler(path / ONNX), path / ONNX
+def _open(
+    path: Path, provider: str = "auto", threads: int | None = None, profile: str = "fast"
+) -> tuple[Sampler, Path | str]:
+    file = path / ONNX if path.is_dir() else path
+    if file.is_file() or not path.is_dir():
+        return Sampler(file, provider=provider, threads=threads, profile=profile), file
     stage = find_stage(path)
+    if (provider, threads, profile) != ("auto", None, "fast"):
+        raise GanletError(
+            f"{path} is not exported yet and torch draws from it, which takes no provider, threads or profile; make an "
+            f"exported file with `ganlet export {path}`, or leave the options out."
+        )
     try:
         from ganlet.verify.torch_runner import TorchRunner
     except ImportError as error:

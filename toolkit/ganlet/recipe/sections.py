@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Loss = Literal["minimax", "non-saturating", "least-squares", "hinge", "wgan-gp"]
 Norm = Literal["batch", "instance", "none"]
-Target = Literal["onnx", "onnx-fp16", "onnx-int8", "trt-rtx", "tensorrt", "executorch", "web"]
+Target = Literal["onnx", "onnx-fp16", "onnx-int8", "trt-rtx", "tensorrt", "executorch", "executorch-int8", "web"]
 Positive = Annotated[int, Field(ge=1)]
 Widths = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -1,0 +1,39 @@
+"""What a runtime may take of the device: threads, memory it keeps, pictures a call. One visible dict."""
+
+from dataclasses import dataclass, replace
+
+from ganlet.errors import GanletError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How a runtime works. `threads` None is the runtime's own choice, mostly one a core."""
+
+    threads: int | None
+    batch: int
+    """Pictures a call that `Sampler` makes; the pictures do not depend on it."""
+    keeps_memory: bool
+    """Whether the runtime keeps what one call took for the next one."""
+
+
+# Least memory is one picture at a time, not ONNX Runtime without its arena: without it activations come from malloc,
+# whose peak was higher at every batch (`python benchmarks/runtime_profiles.py`). So the arena stays, and "small" gives
+# back after each call what the call did not bring with it.
+PROFILES = {
+    "fast": Profile(threads=None, batch=32, keeps_memory=True),
+    "small": Profile(threads=1, batch=1, keeps_memory=False),
+}
+
+
+def choose_profile(name: str, threads: int | None = None) -> Profile:
+    """The profile called `name`, with `threads` in place of its own where told.
+
+    Raises GanletError for an unknown profile and for threads below 1.
+    """
+    if name not in PROFILES:
+        raise GanletError(f"Got the profile {name!r}; expected {' or '.join(PROFILES)}.")
+    if threads is None:
+        return PROFILES[name]
+    if threads < 1:
+        raise GanletError(f"Got {threads} threads; expected 1 or more, or none to let the runtime choose.")
+    return replace(PROFILES[name], threads=threads)
