@@ -13,6 +13,7 @@ miss; a ratio passes by its value, and its interval stands beside it.
 
 import argparse
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ import torch
 from rich.console import Console
 
 from ganlet.artifact import GENERATOR, Stage, save_stage
-from ganlet.benching import Settings, measure_subjects, notes, rows_table, subjects_of
+from ganlet.benching import WIDTH, Settings, measure_subjects, notes, rows_table, subjects_of
 from ganlet.benching.figures import Ratio, median_interval
 from ganlet.data import load_pictures
 from ganlet.device import OnnxRunner, Sampler, latents
@@ -103,6 +104,7 @@ def naive_int8(model: Model) -> Model:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "naive.onnx"
+        logging.disable(logging.WARNING)  # it proposes a pre-processing that the exporter has done
         quantize_static(
             model,
             path,
@@ -113,6 +115,7 @@ def naive_int8(model: Model) -> Model:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
+        logging.disable(logging.NOTSET)
         made = onnx.load(path)
     del made.metadata_props[:]
     made.metadata_props.extend(model.metadata_props)
@@ -144,6 +147,7 @@ def speed(name: str, divide: int, settings: Settings, root: Path) -> tuple[dict[
     subjects = subjects_of(list(paths.values()), replace(settings, providers=("cpu",)))
     if find_spec(OPENVINO) is not None:
         subjects += subjects_of([paths[AS_IS], paths[INT8]], replace(settings, providers=(OPENVINO,)))
+    subjects.sort(key=lambda subject: subject.batch)
     return measure_subjects(subjects, settings, Terminal()), {form: path.name for form, path in paths.items()}
 
 
@@ -167,7 +171,7 @@ def quality_claims(samples: int, folder: Path) -> list[Claim]:
     as_is = OnnxRunner(KITTENS)
     data = load_pictures("kittens", size=as_is.picture_shape[1], channels=3, count=samples, seed=OTHER_SEED)
     net = feature_net("lite0")
-    real = extract(net, (np.asarray(data.pictures[s : s + 256]) for s in range(0, samples, 256)))
+    real = extract(net, (np.array(data.pictures[s : s + 256]) for s in range(0, samples, 256)))
     before = compare(extract(net, pictures(as_is, samples)), real, net="lite0", seed=0)
     print(f"kittens: fd_lite0_{samples} of fp32 {before.fd.value:.2f}")
     claims = []
@@ -223,7 +227,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20, help="calls a round, at most")
     parser.add_argument("--samples", type=int, default=2000, help="pictures for fd_lite0")
     options = parser.parse_args()
-    settings = Settings((1, 16), THREADS, options.runs, options.rounds, round_seconds=1.0)
+    settings = Settings((1, 16), THREADS, options.runs, options.rounds, round_seconds=0.5)
     claims: list[Claim] = []
     result: dict[str, Any] = {"widths_divided_by": 4 if options.quarter else 1}
     with tempfile.TemporaryDirectory() as folder:
@@ -231,7 +235,7 @@ def main() -> None:
             document, names = speed(name, result["widths_divided_by"], settings, Path(folder))
             machine = document["machine"]
             print(f"\n{name}: {machine['cores']} cores, {THREADS} threads, load {machine['load']:.1f} before\n")
-            Console(width=120).print(rows_table(document))
+            Console(width=WIDTH).print(rows_table(document))
             print("\n".join(notes(document)), flush=True)
             claims += speed_claims(name, document, names, settings.batches)
             result[name] = document

@@ -247,11 +247,11 @@ def bench(
     """
     from rich.console import Console
 
-    from ganlet.benching import Settings, bench, notes, parse_batches, rows_table
+    from ganlet.benching import WIDTH, Settings, bench, notes, parse_batches, rows_table
 
     settings = Settings(parse_batches(batch), threads, runs, rounds, providers=tuple(providers or ()))
     document = bench(artefacts or [], settings, _observer(), compare)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(rows_table(document))
     _finish(as_json, document, "\n".join(notes(document)))
     if not document["complete"]:

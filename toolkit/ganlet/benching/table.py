@@ -5,6 +5,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+WIDTH = 132  # characters, where there is no terminal that has its own
 _HEADS = ("p50 ms", "p95 ms", "pictures/s", "x first", "peak MiB", "load ms", "MB", "% of peak")
 
 
