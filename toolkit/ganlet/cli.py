@@ -334,6 +334,41 @@ def sample(
 
 
 @app.command()
+def bench(
+    artefacts: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="ARTIFACT...", help="Exported files, stages' folders, or runs.", show_default=False),
+    ] = None,
+    batch: Annotated[str, typer.Option("--batch", help="Pictures a call, between commas.")] = "1,16",
+    threads: Annotated[int | None, typer.Option("--threads", help="Each runtime's own choice unless told.")] = None,
+    runs: Annotated[int, typer.Option("--runs", help="Calls a round, at most (2 s).")] = 20,
+    rounds: Annotated[int, typer.Option("--rounds", help="Rounds in which all take turns.")] = 6,
+    providers: Annotated[
+        list[str] | None, typer.Option("--provider", metavar="NAME", help="May be repeated; all there are unless told.")
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None, typer.Option("--compare", metavar="A B", help="Say how much faster B is than A.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Time artefacts in turns on this machine: latency, rate, memory, load time, and how near it comes to the peak.
+
+    Example: ganlet bench exported/kittens-quick --batch 1,16 --threads 2 --compare student generator.onnx
+    """
+    from rich.console import Console
+
+    from ganlet.benching import WIDTH, Settings, bench, notes, parse_batches, rows_table
+
+    settings = Settings(parse_batches(batch), threads, runs, rounds, providers=tuple(providers or ()))
+    document = bench(artefacts or [], settings, _observer(), compare)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    console.print(rows_table(document))
+    _finish(as_json, document, "\n".join(notes(document)))
+    if not document["complete"]:
+        raise typer.Exit(EXIT_ERROR)
+
+
+@app.command()
 def data(
     source: Annotated[str, typer.Argument(help="kittens, monsters, robots or digits.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for the PNG files.")],

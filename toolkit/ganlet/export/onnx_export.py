@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from ganlet.artifact import Stage, add_to_manifest, versions
 from ganlet.errors import GanletError
 from ganlet.files import write_bytes
+from ganlet.flop import METADATA_KEY, flop_per_picture
 from ganlet.models import Generator
 from ganlet.training.load import load_generator
 
@@ -69,6 +70,7 @@ def onnx_bytes(generator: Generator, recipe_sha256: str) -> bytes:
         "latent": str(generator.config.latent),
         "range": "-1,1",
         "recipe_sha256": recipe_sha256,
+        METADATA_KEY: str(flop_per_picture(model)),  # what is made of this file keeps it: the useful work is the same
     }
     onnx.helper.set_model_props(model, metadata)
     try:
