@@ -22,7 +22,7 @@ CONFIG = "config.json"
 GENERATOR = "weights.safetensors"
 CRITIC = "critic.safetensors"
 FORECAST = "forecast.json"  # what training was to take of memory, written before it began
-STAGES = ("teacher", "transfer", "student")  # in the order in which they follow each other
+STAGES = ("teacher", "transfer", "student", "pruned")  # in the order in which they follow each other
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,11 @@ def manifest_entry(run: Path, name: str) -> dict[str, Any]:
     """What RUN/manifest.json says of one file, empty where nothing. Raises GanletError for a foreign manifest."""
     entry = _manifest(run / "manifest.json")["files"].get(name, {})
     return entry if isinstance(entry, dict) else {}
+
+
+def listed_files(run: Path) -> list[str]:
+    """Names of the files that RUN/manifest.json lists, in order."""
+    return list(_manifest(run / "manifest.json")["files"])
 
 
 def _manifest(path: Path) -> dict[str, Any]:

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganlet.artifact import CONFIG, Stage, describe_file, find_stage, manifest_entry
+from ganlet.artifact import CONFIG, Stage, add_to_manifest, describe_file, find_stage, manifest_entry
 from ganlet.device import OnnxRunner
+from ganlet.device.expected import EXPECTED, write_expected
+from ganlet.engine_export import MODULES, engine_targets, export_engine
 from ganlet.errors import GanletError
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
@@ -30,6 +32,15 @@ class Wish:
     """Choose the form of each layer by measured time on this machine instead."""
     wasm: Path | None = None
     """Folder of the npm package onnxruntime-web, for a web page that works offline."""
+    opt_batch: int = 1
+    """Pictures at a time that an engine is made the fastest for."""
+    max_batch: int = 32
+    """Most pictures that an engine draws at a time; its memory grows with it."""
+    workspace_mib: int = 1024
+    """Most memory that an engine may take to work in, in MiB."""
+
+
+Target = Callable[[Stage, Path, Wish, Observer], list[Path]]
 
 
 def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list[Path]:
@@ -42,7 +53,21 @@ def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list
         raise GanletError(f"--to {to} is not a target of this version; expected {', '.join(TARGETS)}.")
     require_training_packages()
     stage = find_stage(source)
-    return TARGETS[to](stage, source.parent if (source / CONFIG).is_file() else source, wish, observer)
+    run = source.parent if (source / CONFIG).is_file() else source
+    made = TARGETS[to](stage, run, wish, observer)
+    _expect(stage, run)
+    return made
+
+
+def check_exports(recipe: Recipe) -> None:
+    """Before hours of training: raise GanletError for a target that this machine or this version cannot make."""
+    wish = Wish(gpus=recipe.export.gpus)
+    for target in recipe.export.targets:
+        to = WORDS.get(target, (target, ""))[0]
+        if to not in TARGETS:
+            raise GanletError(f"export.targets has {target}, not made by this version; expected {', '.join(TARGETS)}.")
+        if to in MODULES:
+            engine_targets(MODULES[to], wish.gpus, (1, wish.opt_batch, wish.max_batch), wish.workspace_mib)
 
 
 def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -> list[Path]:
@@ -52,6 +77,7 @@ def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -
         to, precision = WORDS.get(target, (target, "fp32"))
         if (to, precision) != ("onnx", "fp32"):
             made += TARGETS[to](stage, run, Wish(precision=precision, gpus=recipe.export.gpus), observer)
+    _expect(stage, run)
     return made
 
 
@@ -117,6 +143,32 @@ def _executorch(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list
     )
 
 
+def _expect(stage: Stage, run: Path) -> None:
+    """RUN/expected.npz: what a device compares its own pictures with (`ganlet verify --artifact`)."""
+    from ganlet.verify.torch_runner import TorchRunner
+
+    path, made_from = run / EXPECTED, {"stage": stage.name, "weights_sha256": stage.weights_sha256}
+    if path.is_file():
+        wanted = describe_file(path) | {"made_from": made_from}
+        if wanted.items() <= manifest_entry(run, EXPECTED).items():
+            return
+    recipe_sha256 = stage.config["provenance"].get("recipe_sha256", "")
+    write_expected(path, TorchRunner.of_stage(stage), weights_sha256=stage.weights_sha256, recipe_sha256=recipe_sha256)
+    add_to_manifest(run, EXPECTED, made_from=made_from, recipe_sha256=recipe_sha256)
+
+
+def _engine(module: str) -> Target:
+    """RUN/engines/*.engine for `wish.gpus`; of RTX cards, with no card named, one for every target that builds."""
+
+    def make(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+        batches = (1, wish.opt_batch, wish.max_batch)
+        targets = engine_targets(module, wish.gpus, batches, wish.workspace_mib)
+        onnx = TARGETS["onnx"](stage, run, Wish(precision=wish.precision), observer)[-1]
+        return [export_engine(module, run, onnx, targets, wish.precision, batches, wish.workspace_mib, observer)]
+
+    return make
+
+
 def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
     """RUN/web/, of the ONNX file of the wished precision, which is made first where it is missing."""
     from ganlet.export.web import INDEX, Subject, export_web
@@ -137,9 +189,10 @@ def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
     return made
 
 
-TARGETS: dict[str, Callable[[Stage, Path, Wish, Observer], list[Path]]] = {
+TARGETS: dict[str, Target] = {
     "onnx": _onnx,
     "executorch": _executorch,
+    **{to: _engine(module) for to, module in MODULES.items()},
     "web": _web,
 }
 """Target -> the function that makes it."""

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from ganlet.artifact import Stage, add_to_manifest, versions
 from ganlet.errors import GanletError
 from ganlet.files import write_bytes
+from ganlet.flop import METADATA_KEY, flop_per_picture
 from ganlet.models import Generator
 from ganlet.training.load import load_generator
 
@@ -40,6 +41,7 @@ def export_onnx(stage: Stage, run: Path) -> Path:
         inputs={INPUT: {"shape": ["batch", config.latent], "dtype": "float32"}},
         outputs={OUTPUT: {"shape": ["batch", config.channels, config.size_px, config.size_px], "dtype": "float32"}},
         made_from={"stage": stage.name, "weights_sha256": stage.weights_sha256},
+        recipe_sha256=stage.config["provenance"].get("recipe_sha256", ""),
         versions=versions(),
     )
     return path
@@ -68,6 +70,7 @@ def onnx_bytes(generator: Generator, recipe_sha256: str) -> bytes:
         "latent": str(generator.config.latent),
         "range": "-1,1",
         "recipe_sha256": recipe_sha256,
+        METADATA_KEY: str(flop_per_picture(model)),  # what is made of this file keeps it: the useful work is the same
     }
     onnx.helper.set_model_props(model, metadata)
     try:

@@ -17,6 +17,7 @@ from ganlet.recipe import Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.verify.budget import check_budget
 from ganlet.verify.checks import Check, verdict_of
+from ganlet.verify.engine import check_engines, engine_hashes
 from ganlet.verify.fidelity import (
     FidelityResult,
     Progress,
@@ -83,7 +84,10 @@ def verify_run(
         for name, change in fidelity.change_percent.items()
         if name != "transfer"  # another domain's teacher says nothing of its quality
     ]
+    engines = check_engines(run)
+    checks += [engine.check for engine in engines]
     report = _document(run, recipe, pictures, stages, fidelity, parity, footprint, checks, budget, reference)
+    report["artifacts"] += [engine.row for engine in engines]
     report |= _trust(variety, memorised)
     report["provenance"]["command"] = command or f"ganlet verify {run.name}"
     report["key"] = verification_key(run, recipe, stages, pictures)
@@ -92,16 +96,19 @@ def verify_run(
 
 
 def stages_with_teacher(run: Path, recipe: Recipe) -> dict[str, Stage]:
-    """The run's stages; a student's teacher from another run (`distill.from`) takes the name "teacher".
+    """The run's stages; a teacher from another run (`distill.from`, `compress.0.from`) takes the name "teacher".
 
     Raises GanletError when there is none.
     """
-    wanted = {"teacher": recipe.teacher, "transfer": recipe.transfer, "student": recipe.distill}
-    stages = {name: stage for name, stage in stages_of(run).items() if wanted[name] is not None}
+    wanted: dict[str, object] = {"teacher": recipe.teacher, "transfer": recipe.transfer, "student": recipe.distill}
+    wanted["pruned"] = recipe.compress
+    stages = {name: stage for name, stage in stages_of(run).items() if wanted[name]}
     if not stages:
         find_stage(run)  # raises the sentence that says so
-    if recipe.distill is not None and recipe.distill.teacher_run and "student" in stages:
-        stages = {"teacher": find_stage(Path(recipe.distill.teacher_run)), **stages}
+    elsewhere = recipe.distill.teacher_run if recipe.distill is not None else None
+    elsewhere = elsewhere or next((step.source_run for step in recipe.compress), None)
+    if elsewhere and {"student", "pruned"} & stages.keys():
+        stages = {"teacher": find_stage(Path(elsewhere)), **stages}
     return stages
 
 
@@ -127,6 +134,7 @@ def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pic
         report=REVISION,
         data=pictures.sha256,
         onnx=describe_file(run / ONNX)["sha256"],
+        **engine_hashes(run),
         **weights,
     )
 
