@@ -215,7 +215,7 @@ class Members(dict):
     __getattr__ = dict.__getitem__
 
 class Severity:
-    ERROR = 1
+    ERROR, WARNING = 1, 2
 
 class ILogger:
     Severity = Severity
