@@ -297,6 +297,12 @@ def test_the_classic_package_takes_the_same_path(play: Callable[..., list[Built 
     assert built.inputs == {"z": {"shape": ["batch", 4], "dtype": "float16"}}
 
 
+def test_a_classic_package_that_is_too_old_is_refused(play: Callable[..., list[Built | Refused]]) -> None:
+    (answer,) = play(start="__version__ = '8.6.2'")
+    assert isinstance(answer, Refused)
+    assert "TensorRT 8.6.2 builds no engine" in answer.sentence and "update the package" in answer.sentence
+
+
 def test_a_builder_that_gives_nothing_and_says_nothing(play: Callable[..., list[Built | Refused]]) -> None:
     (answer,) = play(build="return None")
     assert isinstance(answer, Refused)

@@ -29,6 +29,7 @@ _NO_RANDOM_ADDRESSES = 0x0040000  # ADDR_NO_RANDOMIZE, linux/personality.h
 _ASK = 0xFFFFFFFF  # personality(2): tell, change nothing
 _MARK = "GANLET_FIXED_ADDRESSES"
 _GRAPH = "generator"
+_OLDEST = 10  # TensorRT before it takes precision from flags
 _MISREAD = "UINT8 zero_point"  # a mere warning: integers above 127 would be cut off, and the pictures be others
 
 
@@ -114,6 +115,9 @@ def _build(trt: Any, request: dict[str, Any], model: bytes) -> dict[str, Any]:
     def refused(step: str, **more: Any) -> dict[str, Any]:
         return {"refused": step, "words": words, "version": trt.__version__, **more}
 
+    if request["module"] == "tensorrt" and int(trt.__version__.split(".")[0]) < _OLDEST:
+        words.append(f"it knows no strongly typed networks, {_OLDEST}.0 is the oldest that does")
+        return refused("target")
     builder = trt.Builder(logger)
     flags = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # the rule where there is no such flag
     network = builder.create_network(0 if flags is None else 1 << int(flags))
