@@ -156,6 +156,10 @@ def export(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of one stage.", show_default=False)],
     to: Annotated[str, typer.Option("--to", help="Target: onnx, trt-rtx, tensorrt, executorch or web.")] = "onnx",
     precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8.")] = "fp32",
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="NAME", help="Forms of layers: cpu-fp32, sm75, int8 or cpu-int8.")
+    ] = None,
+    tune: Annotated[bool, typer.Option("--tune", help="Form of each layer by measured time on this machine.")] = False,
     gpus: Annotated[
         list[str] | None, typer.Option("--gpu", metavar="NAME", help="Card or board of an engine; may be repeated.")
     ] = None,
@@ -175,6 +179,8 @@ def export(
 
     wish = Wish(
         precision=precision,
+        profile=profile,
+        tune=tune,
         gpus=tuple(gpus or ()),
         opt_batch=opt_batch,
         max_batch=max_batch,

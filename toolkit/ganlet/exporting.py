@@ -2,15 +2,23 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ganlet.artifact import CONFIG, Stage, add_to_manifest, describe_file, find_stage, manifest_entry
+from ganlet.artifact import (
+    CONFIG,
+    Stage,
+    add_to_manifest,
+    describe_file,
+    find_stage,
+    manifest_entry,
+)
 from ganlet.device import OnnxRunner
 from ganlet.device.expected import EXPECTED, write_expected
 from ganlet.engine_export import MODULES, engine_targets, export_engine
 from ganlet.errors import GanletError
 from ganlet.observer import Observer
+from ganlet.onnx_exporting import export_onnx_file
 from ganlet.preflight import require_training_packages
 from ganlet.recipe import Recipe, Verify, load_recipe
 
@@ -38,6 +46,8 @@ class Wish:
     """Most pictures that an engine draws at a time; its memory grows with it."""
     workspace_mib: int = 1024
     """Most memory that an engine may take to work in, in MiB."""
+    limits: Verify = field(default_factory=Verify)
+    """What the recipe allows exported files to differ from the network."""
 
 
 Target = Callable[[Stage, Path, Wish, Observer], list[Path]]
@@ -54,6 +64,8 @@ def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list
     require_training_packages()
     stage = find_stage(source)
     run = source.parent if (source / CONFIG).is_file() else source
+    if (run / "recipe.toml").is_file():
+        wish = replace(wish, limits=load_recipe(run / "recipe.toml").verify)
     made = TARGETS[to](stage, run, wish, observer)
     _expect(stage, run)
     return made
@@ -72,11 +84,12 @@ def check_exports(recipe: Recipe) -> None:
 
 def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -> list[Path]:
     """generator.onnx, which every run has and everything else is made of, then the recipe's other targets."""
-    made = TARGETS["onnx"](stage, run, Wish(), observer)
+    wish = Wish(gpus=recipe.export.gpus, limits=recipe.verify)
+    made = TARGETS["onnx"](stage, run, wish, observer)
     for target in recipe.export.targets:
         to, precision = WORDS.get(target, (target, "fp32"))
         if (to, precision) != ("onnx", "fp32"):
-            made += TARGETS[to](stage, run, Wish(precision=precision, gpus=recipe.export.gpus), observer)
+            made += TARGETS[to](stage, run, replace(wish, precision=precision), observer)
     _expect(stage, run)
     return made
 
@@ -86,28 +99,9 @@ WORDS = {"onnx-fp16": ("onnx", "fp16"), "onnx-int8": ("onnx", "int8"), "executor
 
 
 def _onnx(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
-    """RUN/generator.onnx. Raises GanletError when ONNX Runtime draws something else than torch: grey is no export."""
-    from ganlet.export import export_onnx
-    from ganlet.verify.parity import check_parity
-    from ganlet.verify.torch_runner import TorchRunner
-
-    path = run / "generator.onnx"
-    if path.is_file():
-        entry = manifest_entry(run, path.name)
-        wanted = describe_file(path) | {"made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256}}
-        if wanted.items() <= entry.items():
-            observer.say(f"export: {path} is complete, skipped")
-            return [path]
-    export_onnx(stage, run)
-    parity = check_parity(OnnxRunner(path), TorchRunner.of_stage(stage), limit=Verify().parity_max_abs, seed=0)
-    batches = ", ".join(parity.batches)
-    observer.say(f"export: {stage.name} -> {path}, max abs difference {parity.max_abs:.1e} at batch {batches}")
-    if parity.status != "passed":
-        raise GanletError(
-            f"{path} differs from the {stage.name} it was made from by {parity.max_abs:.2g}, expected at most "
-            f"{Verify().parity_max_abs:g}; update torch, onnx and onnxruntime, then export again."
-        )
-    return [path]
+    """RUN/generator.onnx, or the variant of it that is wished for."""
+    how = (wish.precision, wish.profile, wish.tune)
+    return [export_onnx_file(run, stage, *how, limits=wish.limits, observer=observer)]
 
 
 def _executorch(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
