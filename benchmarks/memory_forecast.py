@@ -62,12 +62,19 @@ def with_frozen_layers(plan: Plan) -> Plan:
     return replace(plan, freeze_generator=2, freeze_critic=4)
 
 
+def with_spectral_critic(plan: Plan) -> Plan:
+    return replace(plan, critic=plan.critic.model_copy(update={"norm": "none", "spectral": True}))
+
+
 CASES: dict[str, Callable[[int], Plan]] = {
     "wgan-gp": lambda batch: plan_of("wgan-gp", batch),
     "wgan-gp, average": lambda batch: plan_of("wgan-gp", batch, ema=0.99),
     "non-saturating": lambda batch: plan_of("non-saturating", batch),
     "frozen 2 / 4": lambda batch: with_frozen_layers(plan_of("wgan-gp", batch)),
     "distillation": lambda batch: plan_of("non-saturating", batch, distilled=True),
+    "minimax": lambda batch: plan_of("minimax", batch),
+    "least-squares": lambda batch: plan_of("least-squares", batch),
+    "hinge, spectral critic": lambda batch: with_spectral_critic(plan_of("hinge", batch)),
     "wgan-gp, 2 parts": lambda batch: plan_of("wgan-gp", batch, accumulate=2),
     "distillation, 2 parts": lambda batch: plan_of("non-saturating", batch, distilled=True, accumulate=2),
 }

@@ -31,15 +31,21 @@ MAY_IMPORT = {
     "export": GROUND | {"artifact", "models", "training", "device", "flop"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "latent", "memory", "models"} | {"training"},
     "distance": GROUND | {"artifact", "data", "device", "metrics", "verify", "observer"},
-    "doctor": GROUND | {"artifact", "device"},
+    "conflicts": set(),
+    "doctor": GROUND | {"artifact", "device", "conflicts"},
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
     "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},
     "budgeting": GROUND | {"recipe", "preflight", "memory", "models", "export", "report", "training"},
-    "exporting": GROUND | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer"},
     "benching": GROUND | {"artifact", "device", "flop", "observer", "verify"},
+    "engine_export": GROUND | {"artifact", "device", "export", "memory", "verify", "observer"},
+    "onnx_exporting": GROUND | {"artifact", "device", "export", "recipe", "verify", "observer"},
+    "exporting": GROUND
+    | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer"}
+    | {"engine_export", "onnx_exporting"},
     "pipeline": GROUND
     | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "exporting", "verify", "observer"}
     | {"report"},
+    "sampling": GROUND | {"device", "distance", "observer"},
     "ui": {"observer"},
 }
 FOREIGN_FORBIDDEN = {

@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -79,7 +80,9 @@ def load_executorch() -> Any:
 
     Raises GanletError when it is missing or damaged.
     """
-    with quiet_stderr():  # it tells of the processor's files it did not find
+    # It tells of the processor's files that it did not find, and that its interface may change.
+    with quiet_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         return _load("executorch.runtime", "ExecuTorch", "executorch")
 
 

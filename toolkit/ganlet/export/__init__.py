@@ -11,9 +11,10 @@ On the ModelProto of any fp32 generator that it wrote, each a new model with the
     rewritten(model, forms)        each named layer in one form
 """
 
+from ganlet.export.fold import fold_batch_norm
 from ganlet.export.fp16 import to_fp16
 from ganlet.export.int8 import to_int8
-from ganlet.export.lower import fold_batch_norm, layers_of, rewritten
+from ganlet.export.lower import layers_of, rewritten
 from ganlet.export.onnx_export import export_onnx
 from ganlet.export.profiles import PROFILES, lowered
 

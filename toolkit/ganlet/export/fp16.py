@@ -5,8 +5,8 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from ganlet.errors import GanletError
+from ganlet.export.fold import fold_batch_norm
 from ganlet.export.graph import Graph
-from ganlet.export.lower import fold_batch_norm
 
 LARGEST = float(np.finfo(np.float16).max)  # 65504
 

@@ -1,5 +1,6 @@
 """What every rewrite of an ONNX graph needs: constants as arrays, who makes and who takes a tensor, and a tidy end."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -96,6 +97,11 @@ class Graph:
             if name in used
         )
         return made
+
+
+def layer_name(node: NodeProto) -> str:
+    """What a layer is called in every form: its weight's name, without the last word."""
+    return re.sub(r"\.weight(_\d+)?$", "", node.input[1])
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Every Conv and Gemm takes int8 and gives int8; what only moves values (DepthToSpace, Slice, Reshape) stands
 between equal scales, so that a runtime moves bytes. Weights are symmetric, biases stay fp32 (TensorRT
-refuses int32 ones), and a ConvTranspose stays as it is: quantised it would be slower. See `Profile.unsigned` for the two kinds of activations.
+refuses int32 ones), and a ConvTranspose stays as it is: quantised it would be slower. `Profile.unsigned` tells of the
+two kinds of activations.
 """
 
 from collections.abc import Mapping
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper
 
 from ganlet.errors import GanletError
-from ganlet.export.calibrate import LEVELS, METHODS, Histogram, histograms
-from ganlet.export.graph import Array, Graph
-from ganlet.export.lower import Form, fold_batch_norm, layer_name, rewritten
+from ganlet.export.calibrate import COUNT, LEVELS, METHOD, METHODS, Histogram, histograms
+from ganlet.export.fold import fold_batch_norm
+from ganlet.export.graph import Array, Graph, layer_name
+from ganlet.export.lower import Form, rewritten
 from ganlet.export.profiles import forms_by, profile_named
 
 QUANTISED = ("Conv", "Gemm")
@@ -153,17 +155,18 @@ def to_int8(
     profile: str = "int8",
     *,
     forms: Mapping[str, Form] | None = None,
-    method: str = "least-squares",
+    method: str = METHOD,
+    count: int = COUNT,
     keep: frozenset[str] = frozenset(),
 ) -> ModelProto:
     """Any fp32 generator file of Ganlet in int8: batch norms folded, layers in their forms, calibrated, quantised.
 
     `profile`: one of PROFILES, which gives the forms (unless `forms` names them) and the kind of activations. `method`:
-    one of METHODS. `keep`: layers that stay in fp32. Raises GanletError for a name that is not known.
+    one of METHODS, looked at `count` latents. `keep`: layers that stay in fp32. Raises GanletError for an unknown name.
     """
     folded = fold_batch_norm(model)
     chosen = profile_named(profile)
     lowered = rewritten(folded, forms_by(chosen, folded) if forms is None else forms)
     decided_by = tensors_to_scale(lowered, keep)
-    seen = histograms(lowered, list(decided_by.values()))
+    seen = histograms(lowered, list(decided_by.values()), count)
     return quantised(lowered, scales_by(seen, decided_by, method, chosen.unsigned), keep)

@@ -7,7 +7,8 @@ from typing import Literal
 from onnx import ModelProto
 
 from ganlet.errors import GanletError
-from ganlet.export.lower import Form, Layer, fold_batch_norm, layers_of, rewritten
+from ganlet.export.fold import fold_batch_norm
+from ganlet.export.lower import Form, Layer, layers_of, rewritten
 
 Precision = Literal["fp32", "fp16", "int8"]
 
