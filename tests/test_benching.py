@@ -296,7 +296,7 @@ def test_an_exported_file_beside_its_stage(ganlet: Callable[..., Answer], finish
     model = onnx.load(run / "generator.onnx")
     model.graph.node[-1].op_type = "NoSuchOperator"
     onnx.save(model, run / "broken.onnx")
-    words = ["--batch", "1", "--runs", "3", "--rounds", "2", "--threads", "1", "--json"]
+    words = ["--batch", "1", "--runs", "3", "--rounds", "2", "--threads", "1", "--provider", "cpu", "--json"]
     code, out, _ = ganlet("bench", run, *words, "--compare", "student", "generator.onnx")
     document = json.loads(out.splitlines()[-1])
     rows = {row["artefact"]: row for row in document["rows"]}

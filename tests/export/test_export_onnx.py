@@ -22,7 +22,9 @@ from ganlet.models import Generator, GeneratorConfig, build_generator, initialis
 from ganlet.training.load import load_generator
 
 
-def trained_looking(norm: str = "batch", spectral: bool = False, strides: tuple[int, ...] = (2, 2)) -> Generator:
+def trained_looking(
+    norm: str = "batch", spectral: bool = False, strides: tuple[int, ...] = (2, 2), block: str = "transposed"
+) -> Generator:
     """A generator whose norms are not at their starting values."""
     config = GeneratorConfig(
         latent=8,
@@ -32,6 +34,7 @@ def trained_looking(norm: str = "batch", spectral: bool = False, strides: tuple[
         channels=3,
         norm=norm,  # type: ignore[arg-type]
         spectral=spectral,
+        block=block,  # type: ignore[arg-type]
     )
     generator = build_generator(config)
     initialise(generator, 0)
@@ -46,11 +49,19 @@ def trained_looking(norm: str = "batch", spectral: bool = False, strides: tuple[
 
 
 @pytest.mark.parametrize(
-    ("norm", "spectral", "strides"),
-    [("batch", False, (2, 2)), ("batch", False, (4, 2)), ("instance", False, (2, 2)), ("none", True, (2, 2))],
+    ("norm", "spectral", "strides", "block"),
+    [
+        ("batch", False, (2, 2), "transposed"),
+        ("batch", False, (4, 2), "transposed"),
+        ("instance", False, (2, 2), "transposed"),
+        ("none", True, (2, 2), "transposed"),
+        ("batch", False, (2, 2), "separable"),
+        ("batch", False, (4, 2), "resize"),
+        ("none", True, (2, 2), "separable"),
+    ],
 )
-def test_onnx_runtime_draws_what_torch_draws(norm: str, spectral: bool, strides: tuple[int, ...]) -> None:
-    generator = trained_looking(norm, spectral, strides)
+def test_onnx_runtime_draws_what_torch_draws(norm: str, spectral: bool, strides: tuple[int, ...], block: str) -> None:
+    generator = trained_looking(norm, spectral, strides, block)
     before = {batch: generator(torch.from_numpy(latents(0, 0, batch, 8))).detach().numpy() for batch in (1, 4, 7, 64)}
     session = onnxruntime.InferenceSession(onnx_bytes(generator, "abc"))
     for batch, expected in before.items():

@@ -83,7 +83,7 @@ def _one_stage(section: str) -> Callable[..., None]:
         from ganlet.pipeline import STEPS, Workplace
 
         parsed = _recipe(recipe, overrides)
-        if getattr(parsed, section) is None:
+        if not getattr(parsed, section):
             raise GanletError(f"{recipe} has no [{section}] section; add one, or run another stage.")
         place = Workplace.open(parsed, out or Path("exported") / parsed.run.name, _observer())
         stage = STEPS[section](place)
@@ -105,9 +105,50 @@ _HELP = {
         "Distil the teacher into the recipe's student.",
         "ganlet distill recipes/kittens-quick.toml",
     ),
+    "compress": (
+        "prune",
+        "Take channels out of the last generator of a recipe, by its [[compress]] section.",
+        "ganlet prune recipes/kittens-pruned.toml",
+    ),
 }
 for _section, (_verb, _what, _example) in _HELP.items():
     app.command(_verb, help=f"{_what}\n\nExample: {_example}")(_one_stage(_section))
+
+
+@app.command()
+def search(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    out: Out = None,
+    storage: Annotated[
+        str | None, typer.Option("--storage", metavar="URL", help="Optuna storage; a file in the run unless told.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="Students tried in all.")] = None,
+    target_mb: Annotated[float | None, typer.Option("--target-mb", help="Choose the best up to this size.")] = None,
+    pick: Annotated[int | None, typer.Option("--pick", metavar="TRIAL", help="Choose this trial instead.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Try students around a recipe's own, by its [search] section: size, distance and latency at once.
+
+    Each trial trains for a short time and is stopped where others are ahead. The same command goes on after a stop;
+    with more --trials it goes further; started twice (or elsewhere, with one --storage) it shares the trials. The
+    recipe of the chosen one is written to RUN/search/best.toml.
+
+    Example: ganlet search recipes/kittens-search.toml --target-mb 0.5
+    """
+    from rich.console import Console
+
+    from ganlet.report import search_table
+    from ganlet.searching import BEST, FOLDER, search_recipe
+
+    given = [*(overrides or []), *([f"search.trials={trials}"] if trials is not None else [])]
+    parsed = _recipe(recipe, given)
+    folder = out or Path("exported") / parsed.run.name
+    found = search_recipe(parsed, folder, _observer(), storage=storage, target_mb=target_mb, pick=pick)
+    Console().print(search_table(found))
+    best = shlex.join(["ganlet", "run", str(folder / FOLDER / BEST), "--out", str(folder)])
+    told = f"trial {found['chosen']} is chosen: {best}" if found["chosen"] is not None else "no trial ran to its end"
+    _finish(as_json, found, f"{told} ({folder / FOLDER / 'front.svg'})")
 
 
 @app.command()
@@ -318,7 +359,7 @@ def bench(
 ) -> None:
     """Time artefacts in turns on this machine: latency, rate, memory, load time, and how near it comes to the peak.
 
-    Example: ganlet bench exported/kittens-quick --batch 1,16 --threads 2 --compare student generator.onnx
+    Example: ganlet bench exported/kittens-quick --batch 1 --provider cpu --compare student generator.onnx
     """
     from rich.console import Console
 

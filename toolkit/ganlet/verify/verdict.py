@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganlet.artifact import Stage, describe_file, find_stage, manifest_entry, stages_of
+from ganlet.artifact import Stage, describe_file, find_stage, stages_of
 from ganlet.data import PictureSet
 from ganlet.device import Sampler
 from ganlet.device.runner import Runner
@@ -21,7 +21,7 @@ from ganlet.verify.artefacts import (
 from ganlet.verify.budget import check_budget
 from ganlet.verify.checks import Check
 from ganlet.verify.document import Checks, artefact_row, document, stage_row, trust
-from ganlet.verify.engine import check_engines, engine_names
+from ganlet.verify.engine import check_engines, engine_hashes
 from ganlet.verify.fidelity import (
     FidelityResult,
     Progress,
@@ -103,16 +103,19 @@ def _budget(run: Path, recipe: Recipe, stages: Mapping[str, Stage], exported: Me
 
 
 def stages_with_teacher(run: Path, recipe: Recipe) -> dict[str, Stage]:
-    """The run's stages; a student's teacher from another run (`distill.from`) takes the name "teacher".
+    """The run's stages; a teacher from another run (`distill.from`, `compress.0.from`) takes the name "teacher".
 
     Raises GanletError when there is none.
     """
-    wanted = {"teacher": recipe.teacher, "transfer": recipe.transfer, "student": recipe.distill}
-    stages = {name: stage for name, stage in stages_of(run).items() if wanted[name] is not None}
+    wanted: dict[str, object] = {"teacher": recipe.teacher, "transfer": recipe.transfer, "student": recipe.distill}
+    wanted["pruned"] = recipe.compress
+    stages = {name: stage for name, stage in stages_of(run).items() if wanted[name]}
     if not stages:
         find_stage(run)  # raises the sentence that says so
-    if recipe.distill is not None and recipe.distill.teacher_run and "student" in stages:
-        stages = {"teacher": find_stage(Path(recipe.distill.teacher_run)), **stages}
+    elsewhere = recipe.distill.teacher_run if recipe.distill is not None else None
+    elsewhere = elsewhere or next((step.source_run for step in recipe.compress), None)
+    if elsewhere and {"student", "pruned"} & stages.keys():
+        stages = {"teacher": find_stage(Path(elsewhere)), **stages}
     return stages
 
 
@@ -126,7 +129,7 @@ def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pic
         report=REVISION,
         data=pictures.sha256,
         **{name: describe_file(run / name)["sha256"] for name in artefact_names(recipe) if (run / name).is_file()},
-        **{name: str(manifest_entry(run, name)["sha256"]) for name in engine_names(run)},
+        **engine_hashes(run),
         **weights,
     )
 
