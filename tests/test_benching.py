@@ -240,7 +240,9 @@ def test_bad_input_is_refused_before_anything_starts(
     expect_refused(ganlet("bench", a, "--threads", "0"), "0 threads")
     expect_refused(ganlet("bench", a, "--provider", "abacus"), "no provider 'abacus'", "cpu")
     expect_refused(
-        ganlet("bench", a, b, "--compare", "a.onnx", "c.onnx"), "'c.onnx', which is not measured", "b.onnx@cpu"
+        ganlet("bench", a, b, "--provider", "cpu", "--compare", "a.onnx", "c.onnx"),
+        "'c.onnx', which is not measured",
+        "b.onnx@cpu",
     )
     expect_refused(ganlet("bench", tmp_path / "none.onnx"), "none.onnx does not exist")
     expect_refused(ganlet("bench", Path(__file__)), "test_benching.py is no artefact", ".onnx")
