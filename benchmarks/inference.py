@@ -16,7 +16,7 @@ import json
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +34,9 @@ from ganlet.data import load_pictures
 from ganlet.device import OnnxRunner, Sampler, latents
 from ganlet.device.openvino_runner import NAME as OPENVINO
 from ganlet.device.pictures import to_uint8
-from ganlet.export import export_onnx, lowered, to_int8
+from ganlet.export import export_onnx, to_int8
+from ganlet.export.profiles import USUAL
+from ganlet.export.variants import export_variant
 from ganlet.metrics import compare, extract, feature_net, paired_change_percent
 from ganlet.models import GeneratorConfig, build_generator, initialise
 from ganlet.ui import Terminal
@@ -44,9 +46,9 @@ KITTENS = Path(__file__).parents[1] / "exported" / "kittens" / "generator.onnx"
 WIDTHS = {"student": (512, 256, 128, 64), "teacher": (2048, 1024, 512, 256, 128)}
 STRIDES = {"student": (4, 2, 2, 2), "teacher": (2, 2, 2, 2, 2)}
 LATENT = 100
-AS_IS, REWRITTEN = "fp32 as is", "fp32 rewritten"
+AS_IS, REWRITTEN, TUNED = "fp32 as is", "fp32 rewritten", "fp32 tuned"
 INT8, SYMMETRIC, NAIVE, EAGER = "int8 rewritten", "int8 symmetric", "int8 naive", "torch eager"
-SHIPPED = (AS_IS,)  # what `ganlet export` writes in fp32
+SHIPPED = (AS_IS, TUNED)  # what `ganlet export` writes in fp32, without and with --tune
 THREADS = 2
 OTHER_SEED = 7  # of pictures and latents: not those of training and calibration
 Model = Any  # onnx.ModelProto: the package has no types
@@ -122,13 +124,13 @@ def naive_int8(model: Model) -> Model:
     return made
 
 
-FORMS: dict[str, Callable[[Model], Model]] = {
-    REWRITTEN: lambda model: lowered(model, "cpu-int8"),
-    INT8: lambda model: to_int8(model, "cpu-int8"),
-    SYMMETRIC: lambda model: to_int8(model, "int8"),
-    NAIVE: naive_int8,
+VARIANTS = {
+    REWRITTEN: ("fp32", "cpu-int8", False),
+    TUNED: ("fp32", None, True),
+    INT8: ("int8", "cpu-int8", False),
+    SYMMETRIC: ("int8", None, False),
 }
-"""What is made of the file that `ganlet export` writes first, which is the form AS_IS."""
+"""Form -> precision, profile and --tune of `ganlet export`, which without them writes AS_IS."""
 
 
 # ---------------------------------------------------------------- speed
@@ -139,11 +141,9 @@ def speed(name: str, divide: int, settings: Settings, root: Path) -> tuple[dict[
     run = root / name
     stage = calibrated_stage(name, divide, run / name)
     paths = {EAGER: run / name, AS_IS: export_onnx(stage, run)}
-    model = onnx.load(paths[AS_IS])
-    for form, make in FORMS.items():
-        paths[form] = run / f"{form.replace(' ', '-')}.onnx"
-        onnx.save(make(model), paths[form])
-    del model
+    paths |= {form: export_variant(run, stage, *how) for form, how in VARIANTS.items()}
+    paths[NAIVE] = run / "naive.int8.onnx"
+    onnx.save(naive_int8(onnx.load(paths[AS_IS])), paths[NAIVE])
     subjects = subjects_of(list(paths.values()), replace(settings, providers=("cpu",)))
     if find_spec(OPENVINO) is not None:
         subjects += subjects_of([paths[AS_IS], paths[INT8]], replace(settings, providers=(OPENVINO,)))
@@ -177,7 +177,7 @@ def quality_claims(samples: int, folder: Path) -> list[Claim]:
     claims = []
     for form in (INT8, SYMMETRIC):
         path = folder / f"kittens-{form.replace(' ', '-')}.onnx"
-        onnx.save(FORMS[form](onnx.load(KITTENS)), path)
+        onnx.save(to_int8(onnx.load(KITTENS), VARIANTS[form][1] or USUAL["int8"]), path)
         runner = OnnxRunner(path)
         psnr_db = check_parity(runner, as_is, limit=1.0, seed=OTHER_SEED).psnr_db or math.inf
         claims.append(

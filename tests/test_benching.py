@@ -240,7 +240,9 @@ def test_bad_input_is_refused_before_anything_starts(
     expect_refused(ganlet("bench", a, "--threads", "0"), "0 threads")
     expect_refused(ganlet("bench", a, "--provider", "abacus"), "no provider 'abacus'", "cpu")
     expect_refused(
-        ganlet("bench", a, b, "--compare", "a.onnx", "c.onnx"), "'c.onnx', which is not measured", "b.onnx@cpu"
+        ganlet("bench", a, b, "--provider", "cpu", "--compare", "a.onnx", "c.onnx"),
+        "'c.onnx', which is not measured",
+        "b.onnx@cpu",
     )
     expect_refused(ganlet("bench", tmp_path / "none.onnx"), "none.onnx does not exist")
     expect_refused(ganlet("bench", Path(__file__)), "test_benching.py is no artefact", ".onnx")
@@ -296,7 +298,7 @@ def test_an_exported_file_beside_its_stage(ganlet: Callable[..., Answer], finish
     model = onnx.load(run / "generator.onnx")
     model.graph.node[-1].op_type = "NoSuchOperator"
     onnx.save(model, run / "broken.onnx")
-    words = ["--batch", "1", "--runs", "3", "--rounds", "2", "--threads", "1", "--json"]
+    words = ["--batch", "1", "--runs", "3", "--rounds", "2", "--threads", "1", "--provider", "cpu", "--json"]
     code, out, _ = ganlet("bench", run, *words, "--compare", "student", "generator.onnx")
     document = json.loads(out.splitlines()[-1])
     rows = {row["artefact"]: row for row in document["rows"]}

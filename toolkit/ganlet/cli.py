@@ -359,7 +359,7 @@ def bench(
 ) -> None:
     """Time artefacts in turns on this machine: latency, rate, memory, load time, and how near it comes to the peak.
 
-    Example: ganlet bench exported/kittens-quick --batch 1,16 --threads 2 --compare student generator.onnx
+    Example: ganlet bench exported/kittens-quick --batch 1 --provider cpu --compare student generator.onnx
     """
     from rich.console import Console
 
