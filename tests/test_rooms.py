@@ -25,13 +25,18 @@ MAY_IMPORT = {
     "latent": GROUND | {"device", "metrics"},
     "report": GROUND,
     "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
-    "compress": GROUND | {"artifact", "recipe", "models", "training"},
+    "compress": GROUND | {"artifact", "recipe", "models", "losses", "training", "device"},
     "memory": GROUND | {"recipe", "models", "training", "device"},
-    "export": GROUND | {"artifact", "models", "training", "device"},
+    "flop": GROUND,
+    "export": GROUND | {"artifact", "models", "training", "device", "flop"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "latent", "memory", "models"} | {"training"},
     "distance": GROUND | {"artifact", "data", "device", "metrics", "verify", "observer"},
     "conflicts": set(),
     "doctor": GROUND | {"artifact", "device", "conflicts"},
+    "search": GROUND | {"models", "recipe"},
+    "searching": GROUND
+    | {"artifact", "compress", "device", "export", "models", "observer", "pipeline", "recipe", "report", "search"}
+    | {"training", "verify"},
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
     "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},
     "budgeting": GROUND | {"recipe", "preflight", "memory", "models", "export", "report", "training"},
@@ -40,6 +45,7 @@ MAY_IMPORT = {
     "exporting": GROUND
     | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer"}
     | {"engine_export", "onnx_exporting"},
+    "benching": GROUND | {"artifact", "device", "flop", "observer", "verify"},
     "pipeline": GROUND
     | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "exporting", "verify", "observer"}
     | {"report"},

@@ -215,7 +215,7 @@ class Members(dict):
     __getattr__ = dict.__getitem__
 
 class Severity:
-    ERROR = 1
+    ERROR, WARNING = 1, 2
 
 class ILogger:
     Severity = Severity
@@ -295,6 +295,12 @@ def test_the_classic_package_takes_the_same_path(play: Callable[..., list[Built 
     profile = ("z", (1, 4), (1, 4), (32, 4))
     assert built.path.read_text() == repr((2, "generator", [("workspace", 2**30), profile]))
     assert built.inputs == {"z": {"shape": ["batch", 4], "dtype": "float16"}}
+
+
+def test_a_classic_package_that_is_too_old_is_refused(play: Callable[..., list[Built | Refused]]) -> None:
+    (answer,) = play(start="__version__ = '8.6.2'")
+    assert isinstance(answer, Refused)
+    assert "TensorRT 8.6.2 builds no engine" in answer.sentence and "update the package" in answer.sentence
 
 
 def test_a_builder_that_gives_nothing_and_says_nothing(play: Callable[..., list[Built | Refused]]) -> None:

@@ -22,7 +22,9 @@ from ganlet.models import Generator, GeneratorConfig, build_generator, initialis
 from ganlet.training.load import load_generator
 
 
-def trained_looking(norm: str = "batch", spectral: bool = False, strides: tuple[int, ...] = (2, 2)) -> Generator:
+def trained_looking(
+    norm: str = "batch", spectral: bool = False, strides: tuple[int, ...] = (2, 2), block: str = "transposed"
+) -> Generator:
     """A generator whose norms are not at their starting values."""
     config = GeneratorConfig(
         latent=8,
@@ -32,6 +34,7 @@ def trained_looking(norm: str = "batch", spectral: bool = False, strides: tuple[
         channels=3,
         norm=norm,  # type: ignore[arg-type]
         spectral=spectral,
+        block=block,  # type: ignore[arg-type]
     )
     generator = build_generator(config)
     initialise(generator, 0)
@@ -46,11 +49,19 @@ def trained_looking(norm: str = "batch", spectral: bool = False, strides: tuple[
 
 
 @pytest.mark.parametrize(
-    ("norm", "spectral", "strides"),
-    [("batch", False, (2, 2)), ("batch", False, (4, 2)), ("instance", False, (2, 2)), ("none", True, (2, 2))],
+    ("norm", "spectral", "strides", "block"),
+    [
+        ("batch", False, (2, 2), "transposed"),
+        ("batch", False, (4, 2), "transposed"),
+        ("instance", False, (2, 2), "transposed"),
+        ("none", True, (2, 2), "transposed"),
+        ("batch", False, (2, 2), "separable"),
+        ("batch", False, (4, 2), "resize"),
+        ("none", True, (2, 2), "separable"),
+    ],
 )
-def test_onnx_runtime_draws_what_torch_draws(norm: str, spectral: bool, strides: tuple[int, ...]) -> None:
-    generator = trained_looking(norm, spectral, strides)
+def test_onnx_runtime_draws_what_torch_draws(norm: str, spectral: bool, strides: tuple[int, ...], block: str) -> None:
+    generator = trained_looking(norm, spectral, strides, block)
     before = {batch: generator(torch.from_numpy(latents(0, 0, batch, 8))).detach().numpy() for batch in (1, 4, 7, 64)}
     session = onnxruntime.InferenceSession(onnx_bytes(generator, "abc"))
     for batch, expected in before.items():
@@ -69,6 +80,8 @@ def test_the_file_says_what_it_is(finished_run: Path) -> None:
         "latent": "8",
         "range": "-1,1",
         "recipe_sha256": stage.config["provenance"]["recipe_sha256"],
+        # Latent 8, widths 6 and 4, 16 x 16 grey: 2 (8 6 + 6 4 4^2 + 4 1 8^2) 4^2, multiplication and addition apart.
+        "flop_per_picture": str(2 * (8 * 6 + 6 * 4 * 4**2 + 4 * 1 * 8**2) * 4**2),
     }
     assert [i.name for i in model.graph.input] == ["z"] and [o.name for o in model.graph.output] == ["images"]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"

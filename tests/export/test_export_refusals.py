@@ -53,7 +53,7 @@ CASES: dict[str, tuple[onnx.ModelProto, tuple[str, ...], str]] = {
     "ConvTranspose int8": (quantised("ConvTranspose"), NONE, ""),
     "Conv int8, int32 bias": (quantised(bias="int32"), EVERY, "int32"),
     "Conv int8, zero point": (quantised(point=3), EVERY, "zero point"),
-    "Conv uint8 at 0": (quantised(kind=TensorProto.UINT8), NONE, ""),
+    "Conv uint8 at 0": (quantised(kind=TensorProto.UINT8), EVERY, "cut off"),
     "Conv uint8 at 128": (quantised(kind=TensorProto.UINT8, point=128), EVERY, "zero point"),
     "Conv uint8 weights": (quantised(weights=TensorProto.UINT8), EVERY, "weights in uint8"),
     "foreign operator": (

@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from ganlet.compress.distill import distill_plan
 from ganlet.errors import GanletError
 from ganlet.files import MIB
 from ganlet.memory.forecast import forecast
 from ganlet.memory.guard import is_out_of_memory, out_of_memory, require_memory
+from ganlet.memory.measure import measure
 from ganlet.memory.trace import LiveStorages
 from ganlet.recipe import Recipe
-from ganlet.training.plan import Plan, teacher_plan
+from ganlet.training.plan import Plan, planned_stage, teacher_plan
 
 
 def test_live_storages_counts_distinct_bytes_and_frees() -> None:
@@ -139,3 +141,40 @@ def test_out_of_memory_is_told_from_other_faults() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"adapters": 0.5},
+        {"relation": 1.0},
+        {"gate": 0.7},
+        {"real_share": 0.5},
+        {"perceptual": 1.0},
+        {"alpha": 0.1, "alpha_end": 0.5},
+        {"block": "separable", "init": "random"},
+        {"block": "resize", "init": "random"},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_every_option_of_a_distillation_is_forecast(make_recipe: Callable[..., Recipe], option: dict[str, Any]) -> None:
+    """Against torch's own allocator on real tensors, by the same step."""
+    recipe = make_recipe(**{f"distill__{key}": value for key, value in option.items()}, distill__train__batch=32)
+    plan = distill_plan(recipe, planned_stage(teacher_plan(recipe)))
+    expected, seen = forecast(plan, "cpu"), measure(plan, "cpu")
+    assert abs(seen.error_percent(expected.peak_mib)) < 10, (expected.peak_mib, seen.peak_mib)
+    assert ("perceptual" in expected.parts) == ("perceptual" in option)
+
+
+def test_adapters_cost_their_weights_and_moments(make_recipe: Callable[..., Recipe]) -> None:
+    def peak_mib(**option: Any) -> tuple[float, dict[str, float]]:
+        recipe = make_recipe(**{f"distill__{key}": value for key, value in option.items()})
+        found = forecast(distill_plan(recipe, planned_stage(teacher_plan(recipe))))
+        return found.peak_mib, found.parts
+
+    _, plain = peak_mib()
+    _, adapted = peak_mib(adapters=1.0)
+    weights = (6 * 12 + 12 + 4 * 6 + 6) * 4 / MIB  # 1 x 1 from widths 6, 4 to the teacher's 12, 6
+    assert adapted["parameters"] - plain["parameters"] == pytest.approx(weights, rel=1e-6)
+    counters = 4 * 4 / MIB  # Adam's step of each of the four tensors
+    assert adapted["optimiser state"] - plain["optimiser state"] == pytest.approx(2 * weights + counters, rel=1e-6)

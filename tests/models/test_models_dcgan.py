@@ -269,3 +269,44 @@ def test_configs_survive_json_and_are_frozen() -> None:
         assert type(config).model_validate_json(config.model_dump_json()) == config
         with pytest.raises(pydantic.ValidationError):
             config.channels = 1
+
+
+# ---------------------------------------------------------------- other blocks
+
+
+def plain_block(block: str, entering: int, width: int, kernel: int, stride: int) -> nn.Sequential:
+    if block == "separable":
+        depthwise = nn.ConvTranspose2d(entering, entering, kernel, stride, (kernel - stride) // 2, groups=entering)
+        return nn.Sequential(depthwise, nn.Conv2d(entering, width, 1))
+    return nn.Sequential(nn.Upsample(scale_factor=stride, mode="nearest"), nn.Conv2d(entering, width, 3, padding=1))
+
+
+@pytest.mark.parametrize(("block", "hidden"), [("separable", (8 * 16 + 8) + (8 * 6 + 6)), ("resize", 8 * 6 * 9 + 6)])
+def test_hidden_layers_of_another_block(block: Any, hidden: int) -> None:
+    """latent -> 8 x 4 x 4 and -> colours stay transposed convolutions; what lies between is counted by hand."""
+    config = GeneratorConfig(latent=5, widths=(8, 6), strides=(2, 2), kernels=(4, 4), channels=3, block=block)
+    mine = randomised(build_generator(config)).eval()
+    assert parameters(mine) == (5 * 8 * 16 + 8) + 2 * 8 + hidden + 2 * 6 + (6 * 3 * 16 + 3)
+    parts = [nn.ConvTranspose2d(5, 8, 4, 1, 0), nn.BatchNorm2d(8), nn.ReLU(), *plain_block(block, 8, 6, 4, 2)]
+    theirs = nn.Sequential(*parts, nn.BatchNorm2d(6), nn.ReLU(), nn.ConvTranspose2d(6, 3, 4, 2, 1), nn.Tanh()).eval()
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), mine.state_dict().values(), strict=True)), strict=True)
+    z = drawn(3, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(mine(z), theirs(z.reshape(3, 5, 1, 1)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("block", ["separable", "resize"])
+def test_names_of_another_block_are_those_of_the_base_work_but_for_its_convolutions(block: Any) -> None:
+    config = GeneratorConfig(latent=5, widths=(8, 6), strides=(4, 2), kernels=(8, 4), channels=3)
+    other = config.model_copy(update={"block": block})
+    names, known = set(build_generator(other).state_dict()), set(build_generator(config).state_dict())
+    assert known - names == {"layer2.0.weight", "layer2.0.bias"}
+    inner = {"separable": (0, 1), "resize": (1,)}[block]
+    assert names - known == {f"layer2.0.{n}.{kind}" for n in inner for kind in ("weight", "bias")}
+    assert build_generator(other)(torch.zeros(2, 5)).shape == (2, 3, 32, 32)
+
+
+@pytest.mark.parametrize(("kernel", "odd"), [(4, 3), (6, 5), (2, 1)])
+def test_a_resize_convolution_has_the_odd_kernel_below(kernel: int, odd: int) -> None:
+    config = GeneratorConfig(latent=5, widths=(8, 6), strides=(2, 2), kernels=(kernel, 4), channels=3, block="resize")
+    assert build_generator(config).state_dict()["layer2.0.1.weight"].shape == (6, 8, odd, odd)

@@ -1,5 +1,6 @@
 """Weights before training: from the seed alone, or the teacher's strongest channels."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -154,18 +155,48 @@ def test_the_teacher_without_its_dropped_channels_draws_the_students_pictures(no
     assert (whole - cut).abs().max() > 0.1
 
 
+def test_a_student_with_a_layer_fewer_copies_what_it_shares_with_its_teacher() -> None:
+    """The base work's student: its second layer jumps where the teacher takes two. First and last layer are shared."""
+    teacher = trained(config(widths=(12, 10, 8), strides=(2, 2, 2), kernels=(4, 4, 4)))
+    student = build_generator(config(widths=(5, 3), strides=(4, 2), kernels=(8, 4)))
+    initialise(student, 1)
+    before = copy.deepcopy(student.state_dict())
+    assert can_start_from(student, teacher) is None
+    copy_strongest_channels(student, teacher)
+    mine, theirs = student.state_dict(), teacher.state_dict()
+    first = strongest(teacher, (5, 10, 8))[0]
+    np.testing.assert_array_equal(mine["layer1.0.weight"].numpy(), theirs["layer1.0.weight"].numpy()[:, first])
+    np.testing.assert_array_equal(mine["layer1.1.weight"].numpy(), theirs["layer1.1.weight"].numpy()[first])
+    for name in before:  # an 8 x 8 kernel in place of a 4 x 4 one
+        assert not name.startswith("layer2.") or torch.equal(mine[name], before[name]), name
+    last = strongest(teacher, (12, 10, 3))[2]  # the third layer's strongest of all, which make maps of the same size
+    np.testing.assert_array_equal(mine["final.0.weight"].numpy(), theirs["final.0.weight"].numpy()[last])
+    np.testing.assert_array_equal(mine["final.0.bias"].numpy(), theirs["final.0.bias"].numpy())
+
+
+@pytest.mark.parametrize("block", ["separable", "resize"])
+def test_a_student_of_other_blocks_copies_its_first_and_last_layer(block: Any) -> None:
+    teacher = trained(TEACHER)
+    student = build_generator(config(widths=(5, 7, 3), block=block))
+    initialise(student, 1)
+    before = copy.deepcopy(student.state_dict())
+    copy_strongest_channels(student, teacher)
+    changed = {
+        name.split(".")[0] for name, value in student.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert changed == {"layer1", "final"}
+
+
 @pytest.mark.parametrize(
     ("student", "teacher", "words"),
     [
         ({"latent": 8}, {}, "the student's latent 8 differs from the teacher's 7"),
-        ({"strides": (2, 2, 2), "kernels": (4, 4, 4)}, {}, "strides (2, 2, 2) differs from the teacher's (4, 2, 2)"),
-        ({"kernels": (4, 4, 4)}, {}, "kernels (4, 4, 4) differs"),
         ({"norm": "none"}, {}, "norm none differs from the teacher's batch"),
         ({"channels": 1}, {}, "channels 1 differs"),
         ({"widths": (12, 11, 8)}, {}, "widths (12, 11, 8) exceed the teacher's (12, 10, 8)"),
         ({"spectral": True}, {}, "spectral normalisation"),
         ({}, {"spectral": True}, "spectral normalisation"),
-        ({"widths": (4, 4), "strides": (4, 4), "kernels": (8, 8)}, {}, "strides"),
+        ({"widths": (13, 4), "strides": (4, 4), "kernels": (8, 8)}, {}, "widths (13, 4) exceed"),
     ],
 )
 def test_what_stands_in_the_way(student: dict[str, Any], teacher: dict[str, Any], words: str) -> None:

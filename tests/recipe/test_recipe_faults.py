@@ -57,7 +57,7 @@ def test_every_fault_is_listed_at_once(tables: Tables) -> None:
     ("path", "hint"),
     [
         ("budgett", "did you mean budget?"),
-        ("zzzzzz", "valid are run, data, teacher, transfer, distill, export, verify, budget"),
+        ("zzzzzz", "valid are run, data, teacher, transfer, distill, compress, search, export, verify, budget"),
         ("data.chanels", "did you mean channels?"),
         ("teacher.latnt", "did you mean latent?"),
         ("teacher.critic.spectrall", "did you mean spectral?"),
@@ -120,6 +120,15 @@ def test_the_students_critic_is_teacher_or_a_table(tables: Tables) -> None:
         ("teacher", [1]),
         ("distill.alpha", float("inf")),
         ("distill.features", -0.1),
+        ("distill.widths", 8),
+        ("distill.width", 1.5),
+        ("distill.pixel", "l2"),
+        ("distill.adapters", "1"),
+        ("distill.gate", 1.0),
+        ("distill.gate", 0.4),
+        ("distill.real_share", -0.1),
+        ("distill.alpha_end", 2.0),
+        ("teacher.block", "deconv"),
         ("verify.max_drop_percent", float("inf")),
         ("budget.model_mb", 0),
         ("budget.latency_ms", float("nan")),
@@ -200,6 +209,9 @@ def test_contradictory_sizes_are_listed_with_other_faults(tables: Tables) -> Non
         ({"teacher.loss": "wgan-gp", "teacher.train.amp": "fp16"}, "teacher.train.amp: mixed precision"),
         ({"distill.loss": "wgan-gp", "teacher.critic.norm": "batch"}, "teacher.critic.norm: batch mixes samples"),
         ({"distill.critic": {"widths": [4]}}, "distill.critic.widths: 1 widths read 8 pixels"),
+        ({"distill.width": 0.5}, "distill.widths: distill.width takes the teacher's shape; remove one of the two"),
+        ({"distill.widths": []}, "distill.widths: this key is missing; give it, or distill.width"),
+        ({"distill.pixel": "none", "distill.features": 0.0}, "distill.pixel: none leaves nothing of the teacher"),
     ],
 )
 def test_each_contradiction_is_the_only_fault(tables: Tables, changes: Tables, expected: str) -> None:
@@ -207,6 +219,24 @@ def test_each_contradiction_is_the_only_fault(tables: Tables, changes: Tables, e
         put(tables, path, value)
     (fault,) = faults(tables)
     assert fault.startswith(expected)
+
+
+def test_a_student_by_a_fraction_of_its_teachers_widths(tables: Tables) -> None:
+    del tables["distill"]["widths"]
+    put(tables, "distill.width", 0.5)
+    student = parse_recipe(tables).distill
+    assert student is not None and student.width == 0.5 and student.widths == ()
+    put(tables, "distill.strides", [2, 2])
+    assert faults(tables) == ["distill.strides: distill.width takes the teacher's shape; remove one of the two"]
+
+
+def test_the_adversary_alone_needs_no_distance(tables: Tables) -> None:
+    for path, value in (("pixel", "none"), ("features", 0.0), ("alpha", 1.0)):
+        put(tables, f"distill.{path}", value)
+    assert parse_recipe(tables).distill is not None
+    put(tables, "distill.alpha_end", 0.5)
+    (fault,) = faults(tables)
+    assert fault.startswith("distill.pixel: none leaves nothing")
 
 
 def test_a_student_without_any_teacher(tables: Tables) -> None:
@@ -276,3 +306,63 @@ def test_one_changed_value_of_a_valid_recipe_parses_or_is_named(base: Tables, da
         assert key in str(error) or "data.size" in str(error) or "has no use here" in str(error)
     else:
         assert recipe.run.name
+
+
+# ---------------------------------------------------------------- [[compress]] and [search]
+
+PRUNE = {"method": "prune", "ratio": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"ratio": None}, "compress.0.ratio: give either ratio or target_mb, got neither"),
+        ({"target_mb": 1.0}, "compress.0.ratio: give either ratio or target_mb, got both"),
+        ({"rounds": 2}, "compress.0.rounds: cuts without fine-tuning between them are one cut"),
+        ({"from": "there"}, "compress.0.from: this recipe makes the stage that is pruned"),
+        ({"importanse": "diversity"}, "compress.0.importanse: unknown key; did you mean importance?"),
+        ({"method": "prone"}, "compress.0.method: input should be 'prune', got 'prone'"),
+        ({"tune": {"train": {"bacth": 4}}}, "compress.0.tune.train.bacth: unknown key; did you mean batch?"),
+        ({"tune": {"train": {"patience": 2}}}, "compress.0.tune.train.patience: there is nothing to wait for"),
+        ({"tune": {"pixel": "none", "features": 0.0}}, "compress.0.tune.pixel: none leaves nothing of the teacher"),
+        ({"tune": {"loss": "wgan-gp", "train": {"amp": "fp16"}}}, "compress.0.tune.train.amp: mixed precision is not"),
+    ],
+)
+def test_faults_of_pruning(tables: Tables, changes: Tables, fault: str) -> None:
+    section = {key: value for key, value in {**PRUNE, **changes}.items() if value is not None}
+    (listed,) = faults(tables | {"compress": [section]})
+    assert listed.startswith(fault)
+
+
+def test_pruning_needs_something_to_prune_and_is_done_once(tables: Tables) -> None:
+    alone = {key: tables[key] for key in ("run", "data")}
+    assert faults(alone | {"compress": [PRUNE]}) == ["compress.0.from: there is no stage here to prune; name a run"]
+    assert parse_recipe(alone | {"compress": [PRUNE | {"from": "there"}]}).compress[0].source_run == "there"
+    assert faults(tables | {"compress": [PRUNE] * 2}) == [
+        "compress: there are 2 prunings; make one of them, with its rounds"
+    ]
+    assert faults(tables | {"compress": PRUNE})[0].startswith("compress: ")
+
+
+@pytest.mark.parametrize(
+    ("search", "fault"),
+    [
+        ({"lr": [1e-2, 1e-3]}, "search.lr: value error, the first value must not be above the second"),
+        ({"widths": [0.0, 1.0]}, "search.widths.0: input should be greater than 0"),
+        ({"trails": 3}, "search.trails: unknown key; did you mean trials?"),
+        ({"pixel": []}, "search.pixel: tuple should have at least 1 item"),
+    ],
+)
+def test_faults_of_a_search(tables: Tables, search: Tables, fault: str) -> None:
+    (listed,) = faults(tables | {"search": search})
+    assert listed.startswith(fault)
+
+
+def test_a_search_needs_a_student(tables: Tables) -> None:
+    del tables["distill"]
+    assert faults(tables | {"search": {}}) == ["search: there is no student to try others around; add [distill]"]
+
+
+def test_more_trials_are_the_same_search_and_a_wider_space_is_not(tables: Tables) -> None:
+    keys = [parse_recipe(tables | {"search": s}).key("search") for s in ({}, {"trials": 99}, {"widths": [0.1, 1.6]})]
+    assert keys[0] == keys[1] != keys[2]

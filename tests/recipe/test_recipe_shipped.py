@@ -35,6 +35,8 @@ def test_no_value_of_the_file_is_lost(path: Path, tmp_path: Path) -> None:
     def leaves(table: dict, at: str = "") -> dict:  # type: ignore[type-arg]
         found = {}
         for key, value in table.items():
+            if isinstance(value, list) and all(isinstance(each, dict) for each in value):  # [[section]]
+                value = {str(number): each for number, each in enumerate(value)}
             found |= leaves(value, f"{at}{key}.") if isinstance(value, dict) else {at + key: value}
         return found
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from ganlet.models import Critic, CriticConfig, Generator, GeneratorConfig, initialise
+from ganlet.losses.perceptual import PerceptualNet
+from ganlet.models import Adapters, Critic, CriticConfig, Generator, GeneratorConfig, initialise
 from ganlet.recipe import Critic as CriticSection
 from ganlet.recipe import Distill, Recipe, Train
 from ganlet.training.state import State, make_state
@@ -182,6 +183,120 @@ def test_an_augmented_distillation_still_compares_plain_pictures() -> None:
     require_finite(1, {name: float(value) for name, value in logs.items()}, "student")
 
 
+def distilled(train: Train, distill: Distill, teacher: Generator) -> tuple[State, Generator]:
+    """A state with the distillation's own helpers, and a copy of its student."""
+    generator, critic = networks(0)
+    adapters = Adapters(generator.config, teacher.config) if distill.adapters else None
+    perceptual = PerceptualNet() if distill.perceptual else None
+    state = make_state(generator, critic, teacher, train, "cpu", adapters, perceptual)
+    return state, copy.deepcopy(generator)
+
+
+def test_every_term_has_its_weight() -> None:
+    """The whole joint loss, its hidden layers compared by hand, against the step's own."""
+    teacher, _ = networks(7, widths=(8, 6))
+    distill = distill_section(pixel="none", features=0.0, adapters=0.5, relation=2.0, perceptual=3.0, alpha=0.4)
+    state, student = distilled(distill.train, distill, teacher)
+    assert state.adapters is not None and state.perceptual is not None
+    adapters, critic = copy.deepcopy(state.adapters), copy.deepcopy(state.critic)
+    state.critic_adam.param_groups[0]["lr"] = 0.0
+    logs = distillation_step(state, reals, rng(), distill)
+
+    draws = rng()
+    torch.rand(BATCH, generator=draws)
+    torch.randn(BATCH, LATENT, generator=draws)
+    z = torch.randn(BATCH, LATENT, generator=draws)
+    mine, theirs = list(student.features(z)), [m.detach() for m in teacher.features(z)]
+    drawn = mine[-1]
+    adapted = 0.0
+    for layer in (0, 1):
+        convolution = adapters.convolutions[layer]
+        got = torch.einsum("oi,nihw->nohw", convolution.weight[:, :, 0, 0], mine[layer])
+        got = got + convolution.bias[:, None, None]
+        adapted = adapted + ((got - theirs[layer]) ** 2).mean() / (theirs[layer] ** 2).mean() / 2
+    alike = 0.0
+    for layer in (0, 1):
+        one, other = (F.normalize(m[layer].flatten(1) @ m[layer].flatten(1).T) for m in (mine, theirs))
+        alike = alike + ((one - other) ** 2).sum() / BATCH / 2
+    perceived = state.perceptual(drawn, theirs[-1])
+    distance = 0.5 * adapted + 2.0 * alike + 3.0 * perceived
+    joint = 0.4 * F.softplus(-critic(drawn)).mean() + 0.6 * distance
+    joint.backward()
+    assert logs.keys() >= {"adapters", "relation", "perceptual", "adversarial", "distance"} and "pixel" not in logs
+    torch.testing.assert_close(logs["generator_loss"], joint.detach(), rtol=1e-4, atol=1e-6)
+    for got, expected in zip(gradients(state.generator), gradients(student), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-5)
+    for got, expected in zip(gradients(state.adapters), gradients(adapters), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_adapters_train_with_the_student_and_the_perceptual_net_never() -> None:
+    teacher, _ = networks(7, widths=(8, 6))
+    distill = distill_section(adapters=1.0, perceptual=1.0)
+    state, _ = distilled(distill.train, distill, teacher)
+    assert state.adapters is not None and state.perceptual is not None
+    before = copy.deepcopy((state.adapters.state_dict(), state.perceptual.state_dict()))
+    distillation_step(state, reals, rng(), distill)
+    assert all(not torch.equal(before[0][name], v) for name, v in state.adapters.state_dict().items())
+    assert all(torch.equal(before[1][name], v) for name, v in state.perceptual.state_dict().items())
+    assert {"adapters", "perceptual"} & state.networks().keys() == {"adapters"}  # what a checkpoint holds
+
+
+def test_alpha_goes_in_a_straight_line() -> None:
+    teacher, _ = networks(7, widths=(8, 6))
+    distill = distill_section(alpha=0.2, alpha_end=0.6, train=Train(batch=BATCH, images=40 * BATCH, ema=0.0))
+    for step, alpha in ((0, 0.2), (10, 0.3), (40, 0.6)):
+        state, _ = distilled(distill.train, distill, teacher)
+        state.step = step
+        logs = distillation_step(state, reals, rng(), distill)
+        expected = alpha * logs["adversarial"] + (1 - alpha) * logs["distance"]
+        torch.testing.assert_close(logs["generator_loss"], expected, rtol=1e-5, atol=1e-6)
+
+
+def critic_after(gate: float | None, bias: float) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], Any]:
+    """A critic before and after one update; `bias` brightens the real pictures."""
+    train = Train(batch=BATCH, ema=0.0, lr=1e-2)
+    state = state_of(train)
+    before = copy.deepcopy(state.critic.state_dict())
+    z = torch.randn(BATCH, LATENT, generator=torch.Generator().manual_seed(9))
+    real = state.generator(z).detach() if bias == 0 else torch.from_numpy(reals(0)) + bias
+    logs = critic_step(state, real, z, "non-saturating", train, rng(), gate)
+    return before, copy.deepcopy(state.critic.state_dict()), logs
+
+
+def test_a_gate_shortens_the_critics_update_as_far_as_it_wins() -> None:
+    before, free, logs = critic_after(None, -3.0)
+    balance = float(logs["balance"])
+    assert "gate" not in logs and 0.6 < balance < 1
+    for gate in (0.5, 0.6):
+        _, gated, told = critic_after(gate, -3.0)
+        factor = min(1.0, (1 - balance) / (1 - gate))
+        assert float(told["gate"]) == pytest.approx(factor, abs=1e-6)
+        for name, was in before.items():
+            torch.testing.assert_close(gated[name] - was, factor * (free[name] - was), rtol=1e-4, atol=1e-7)
+
+
+def test_an_open_gate_changes_no_bit() -> None:
+    _, free, logs = critic_after(None, 0.0)
+    assert float(logs["balance"]) == 0.5  # the same pictures on both sides
+    _, gated, told = critic_after(0.6, 0.0)
+    assert told["gate"] == 1 and all(torch.equal(free[name], gated[name]) for name in free)
+
+
+def test_part_of_the_real_pictures_may_be_the_teachers() -> None:
+    teacher, _ = networks(7, widths=(8, 6))
+    seen: list[torch.Tensor] = []
+    for share in (1.0, 0.5):
+        distill = distill_section(real_share=share)
+        state, _ = distilled(distill.train, distill, teacher)
+        state.critic.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().clone()))
+        distillation_step(state, reals, rng(), distill)
+    whole, mixed = seen[0], next(s for s in seen[1:] if torch.equal(s[:2], seen[0][:2]) and not torch.equal(s, seen[0]))
+    assert torch.equal(whole, torch.from_numpy(reals(0)))
+    z = torch.randn(2, LATENT, generator=rng())
+    torch.testing.assert_close(mixed[2:], teacher(z).detach())
+
+
 def test_label_smoothing_is_one_sided() -> None:
     smooth = Train(batch=BATCH, ema=0.0, real_label_low=0.8)
     state = state_of(smooth)
@@ -218,6 +333,8 @@ def test_accumulating_over_parts_gives_the_gradients_of_the_whole_batch(
     for logs, found in results[1:]:
         assert logs.keys() == whole.keys()
         for name, value in logs.items():
+            if name == "balance":  # of the pairs within each part
+                continue
             torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-6)
         for got, expected in zip(found, whole_gradients, strict=True):
             torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * largest)

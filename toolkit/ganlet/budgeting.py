@@ -33,6 +33,8 @@ def budget_recipe(
         raise GanletError("--fit needs a card; add --gpu NAME, such as gtx-1660-ti, or --vram-gb 6.")
     place: Place = "cpu" if card is None and recipe.run.device == "cpu" else "cuda"
     plans = plans_of(recipe)
+    if not plans:
+        raise GanletError(f"Recipe {recipe.run.name} trains nothing, expected a stage that does; add one.")
     forecasts = [forecast(plan, place) for plan in plans]
     result: dict[str, Any] = {
         "run": recipe.run.name,

@@ -83,7 +83,7 @@ def _one_stage(section: str) -> Callable[..., None]:
         from ganlet.pipeline import STEPS, Workplace
 
         parsed = _recipe(recipe, overrides)
-        if getattr(parsed, section) is None:
+        if not getattr(parsed, section):
             raise GanletError(f"{recipe} has no [{section}] section; add one, or run another stage.")
         place = Workplace.open(parsed, out or Path("exported") / parsed.run.name, _observer())
         stage = STEPS[section](place)
@@ -105,9 +105,50 @@ _HELP = {
         "Distil the teacher into the recipe's student.",
         "ganlet distill recipes/kittens-quick.toml",
     ),
+    "compress": (
+        "prune",
+        "Take channels out of the last generator of a recipe, by its [[compress]] section.",
+        "ganlet prune recipes/kittens-pruned.toml",
+    ),
 }
 for _section, (_verb, _what, _example) in _HELP.items():
     app.command(_verb, help=f"{_what}\n\nExample: {_example}")(_one_stage(_section))
+
+
+@app.command()
+def search(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    out: Out = None,
+    storage: Annotated[
+        str | None, typer.Option("--storage", metavar="URL", help="Optuna storage; a file in the run unless told.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="Students tried in all.")] = None,
+    target_mb: Annotated[float | None, typer.Option("--target-mb", help="Choose the best up to this size.")] = None,
+    pick: Annotated[int | None, typer.Option("--pick", metavar="TRIAL", help="Choose this trial instead.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Try students around a recipe's own, by its [search] section: size, distance and latency at once.
+
+    Each trial trains for a short time and is stopped where others are ahead. The same command goes on after a stop;
+    with more --trials it goes further; started twice (or elsewhere, with one --storage) it shares the trials. The
+    recipe of the chosen one is written to RUN/search/best.toml.
+
+    Example: ganlet search recipes/kittens-search.toml --target-mb 0.5
+    """
+    from rich.console import Console
+
+    from ganlet.report import search_table
+    from ganlet.searching import BEST, FOLDER, search_recipe
+
+    given = [*(overrides or []), *([f"search.trials={trials}"] if trials is not None else [])]
+    parsed = _recipe(recipe, given)
+    folder = out or Path("exported") / parsed.run.name
+    found = search_recipe(parsed, folder, _observer(), storage=storage, target_mb=target_mb, pick=pick)
+    Console().print(search_table(found))
+    best = shlex.join(["ganlet", "run", str(folder / FOLDER / BEST), "--out", str(folder)])
+    told = f"trial {found['chosen']} is chosen: {best}" if found["chosen"] is not None else "no trial ran to its end"
+    _finish(as_json, found, f"{told} ({folder / FOLDER / 'front.svg'})")
 
 
 @app.command()
@@ -297,6 +338,41 @@ def sample(
         _finish(as_json, made, f"{made['frames']} frames in {walk}")
     else:
         _finish(as_json, made, f"{made['pictures']} pictures in {out}")
+
+
+@app.command()
+def bench(
+    artefacts: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="ARTIFACT...", help="Exported files, stages' folders, or runs.", show_default=False),
+    ] = None,
+    batch: Annotated[str, typer.Option("--batch", help="Pictures a call, between commas.")] = "1,16",
+    threads: Annotated[int | None, typer.Option("--threads", help="Each runtime's own choice unless told.")] = None,
+    runs: Annotated[int, typer.Option("--runs", help="Calls a round, at most (2 s).")] = 20,
+    rounds: Annotated[int, typer.Option("--rounds", help="Rounds in which all take turns.")] = 6,
+    providers: Annotated[
+        list[str] | None, typer.Option("--provider", metavar="NAME", help="May be repeated; all there are unless told.")
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None, typer.Option("--compare", metavar="A B", help="Say how much faster B is than A.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Time artefacts in turns on this machine: latency, rate, memory, load time, and how near it comes to the peak.
+
+    Example: ganlet bench exported/kittens-quick --batch 1 --provider cpu --compare student generator.onnx
+    """
+    from rich.console import Console
+
+    from ganlet.benching import WIDTH, Settings, bench, notes, parse_batches, rows_table
+
+    settings = Settings(parse_batches(batch), threads, runs, rounds, providers=tuple(providers or ()))
+    document = bench(artefacts or [], settings, _observer(), compare)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    console.print(rows_table(document))
+    _finish(as_json, document, "\n".join(notes(document)))
+    if not document["complete"]:
+        raise typer.Exit(EXIT_ERROR)
 
 
 @app.command()

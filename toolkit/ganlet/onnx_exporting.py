@@ -75,8 +75,8 @@ def _check_variant(path: Path, stage: Stage, precision: str, limits: Verify, obs
         parity = check_parity(OnnxRunner(path), network, seed=0, limit=limit, least_psnr_db=least_psnr_db)
         if parity.explained < LEAST_EXPLAINED:
             raise GanletError(
-                f"{path.name} drew {parity.explained:.0%} of what varies in the pictures of the {stage.name} that it "
-                f"was made from, expected at least {LEAST_EXPLAINED:.0%}, and was removed; export it in fp32."
+                f"{path.name} drew {parity.explained:.0%} of what varies in pictures of the {stage.name} it was made "
+                f"from, expected at least {LEAST_EXPLAINED:.0%}, and was removed; export it in fp32."
             )
     except GanletError:  # NaN among them; or the next export would find it complete
         path.unlink()

@@ -52,9 +52,9 @@ class Workplace:
         indices, _ = self.pictures.split(data.holdout, data.seed)
         return Batches(self.pictures, indices, batch=train.batch, seed=self.recipe.run.seed, flip=data.flip)
 
-    def key(self, section: str, **more: str) -> str:
+    def key(self, section: str, train: Train, **more: str) -> str:
         """What a training stage depends on: its section, the pictures, and the net that it is evaluated with."""
-        if getattr(self.recipe, section).train.evaluate_steps:
+        if train.evaluate_steps:
             more |= {"evaluated_with": self.recipe.verify.features}
         return self.recipe.key("data", section, data_sha256=self.pictures.sha256, **more)
 
@@ -80,12 +80,17 @@ class Workplace:
             return find_stage(Path(path))
         return load_stage(self.run / ("transfer" if self.recipe.transfer is not None else "teacher"))
 
+    def to_prune(self) -> Stage:
+        """The stage that pruning cuts: of another run where the recipe names one, else the last one before it."""
+        path = self.recipe.compress[0].source_run
+        return load_stage(self.run / "student") if self.recipe.distill is not None else self.source(path)
+
 
 def run_recipe(recipe: Recipe, run: Path, observer: Observer, command: str = "") -> dict[str, Any]:
     """Everything the recipe asks for; the same call again resumes. Returns the report."""
     place = Workplace.open(recipe, run, observer)
     check_exports(recipe)
-    made = [make(place) for section, make in STEPS.items() if getattr(recipe, section) is not None]
+    made = [make(place) for section, make in STEPS.items() if getattr(recipe, section)]
     export_recipe(recipe, made[-1], run, observer)
     report = verify(place, command)
     from ganlet.report import write_report
@@ -102,7 +107,7 @@ def train_teacher(place: Workplace) -> Stage:
     from ganlet.training.plan import random_weights, teacher_plan
 
     plan = teacher_plan(place.recipe)
-    key = place.key("teacher")
+    key = place.key("teacher", plan.train)
     return _train(place, plan, random_weights(place.recipe.run.seed, "teacher"), key, {})
 
 
@@ -114,7 +119,7 @@ def transfer(place: Workplace) -> Stage:
     source = place.source(section.source_run if section else None)
     plan = transfer_plan(place.recipe, source)
     made_from = {"stage": str(source.folder), "weights_sha256": source.weights_sha256}
-    key = place.key("transfer", source=source.weights_sha256)
+    key = place.key("transfer", plan.train, source=source.weights_sha256)
     return _train(place, plan, transfer_weights(source), key, made_from)
 
 
@@ -126,11 +131,51 @@ def distill(place: Workplace) -> Stage:
     source = place.source(section.teacher_run if section else None)
     plan = distill_plan(place.recipe, source)
     made_from = {"stage": str(source.folder), "weights_sha256": source.weights_sha256}
-    key = place.key("distill", source=source.weights_sha256)
+    key = place.key("distill", plan.train, source=source.weights_sha256)
     return _train(place, plan, distill_weights(place.recipe, source), key, made_from)
 
 
-STEPS: dict[str, Callable[[Workplace], Stage]] = {"teacher": train_teacher, "transfer": transfer, "distill": distill}
+def prune(place: Workplace) -> Stage:
+    """Stage pruned/: channels leave the last generator; with [compress.tune] it learns again after each cut."""
+    from ganlet.compress.cuts import cut, tune_plan, tune_weights
+
+    section, whole = place.recipe.compress[0], place.to_prune()
+    if section.tune is None:
+        return _cut_once(place, whole)
+    stage = whole
+    for number in range(1, section.rounds + 1):
+        generator = cut(place.recipe, whole, stage, number)
+        plan = tune_plan(place.recipe, whole, generator.config.widths, number)
+        sources = {"source": whole.weights_sha256, "current": stage.weights_sha256}
+        made_from = {"stage": str(stage.folder), "weights_sha256": stage.weights_sha256}
+        key = place.key("compress", plan.train, round=str(number), **sources)
+        place.observer.say(f"{plan.stage}: widths {whole.config['generator']['widths']} -> {generator.config.widths}")
+        stage = _train(place, plan, tune_weights(generator, whole, stage), key, made_from)
+    return stage
+
+
+def _cut_once(place: Workplace, whole: Stage) -> Stage:
+    """Pruning without training depends on no pictures."""
+    from ganlet.compress.cuts import STAGE, cut, save_cut
+
+    folder = place.run / STAGE
+    key = place.recipe.key("compress", source=whole.weights_sha256)
+    if (folder / CONFIG).is_file() and (stage := load_stage(folder)).key == key:
+        place.observer.say(f"{STAGE}: complete, skipped")
+        return stage
+    generator = cut(place.recipe, whole, whole, 1)
+    _move_aside(folder, key, place.observer)
+    made_from = {"stage": str(whole.folder), "weights_sha256": whole.weights_sha256}
+    place.observer.say(f"{STAGE}: widths {whole.config['generator']['widths']} -> {generator.config.widths}")
+    return save_cut(folder, generator, whole, _provenance(place, key, made_from))
+
+
+STEPS: dict[str, Callable[[Workplace], Stage]] = {
+    "teacher": train_teacher,
+    "transfer": transfer,
+    "distill": distill,
+    "compress": prune,
+}
 """The training stages in their order, by the recipe's section that asks for them."""
 
 
@@ -168,13 +213,6 @@ def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str
     plan = with_feature_net(plan, place.recipe)
     predicted = forecast(plan, place_of(device))
     write_json(folder / FORECAST, predicted.as_json())
-    provenance = {
-        "key": key,
-        "recipe_sha256": place.recipe.sha256,
-        "data_sha256": place.pictures.sha256,
-        "seed": place.recipe.run.seed,
-        "made_from": made_from,
-    }
     with place.observer.watch(plan.stage, "pictures") as update, out_of_memory(plan, predicted.peak_mib, device):
         stage = train_stage(
             plan,
@@ -182,7 +220,7 @@ def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str
             place.batches(plan.train).at,
             folder,
             run=place.recipe.run,
-            provenance=provenance,
+            provenance=_provenance(place, key, made_from),
             predicted_memory_mib=round(predicted.peak_mib, 3),
             progress=lambda step, steps, pictures: update(step * pictures, steps * pictures),
             evaluate=place.evaluate(plan.train),
@@ -194,6 +232,16 @@ def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str
         )
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # a finished stage needs none
     return stage
+
+
+def _provenance(place: Workplace, key: str, made_from: dict[str, str]) -> dict[str, Any]:
+    return {
+        "key": key,
+        "recipe_sha256": place.recipe.sha256,
+        "data_sha256": place.pictures.sha256,
+        "seed": place.recipe.run.seed,
+        "made_from": made_from,
+    }
 
 
 def _move_aside(folder: Path, key: str, observer: Observer) -> None:

@@ -55,8 +55,10 @@ def plans_of(recipe: Recipe) -> "list[Plan]":
 
     Raises GanletError when a run that the recipe starts from is missing or does not fit.
     """
+    from ganlet.compress.cuts import planned_widths, tune_plan
     from ganlet.compress.distill import distill_plan
     from ganlet.compress.freeze import transfer_plan
+    from ganlet.training.load import generator_config_of
     from ganlet.training.plan import planned_stage, teacher_plan
 
     plans = [teacher_plan(recipe)] if recipe.teacher is not None else []
@@ -65,6 +67,10 @@ def plans_of(recipe: Recipe) -> "list[Plan]":
     if recipe.distill is not None:
         path = recipe.distill.teacher_run
         plans.append(distill_plan(recipe, find_stage(Path(path)) if path else planned_stage(plans[-1])))
+    for prune in recipe.compress:
+        whole = find_stage(Path(prune.source_run)) if prune.source_run else planned_stage(plans[-1])
+        if prune.tune is not None:  # the first cut leaves the most to train
+            plans.append(tune_plan(recipe, whole, planned_widths(prune, generator_config_of(whole), 1), 1))
     return [with_feature_net(plan, recipe) for plan in plans]
 
 
@@ -98,7 +104,7 @@ def require_training_packages() -> None:
     """Raise GanletError naming what is missing of the packages that training, export and verification need."""
     missing = [
         name
-        for name in ("torch", "onnx", "onnxscript", "safetensors", "scipy", "jinja2", "matplotlib")
+        for name in ("torch", "onnx", "onnxscript", "safetensors", "torch_pruning", "scipy", "jinja2", "matplotlib")
         if not find_spec(name)
     ]
     if missing:

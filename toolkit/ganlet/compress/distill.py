@@ -2,8 +2,10 @@
 
 from ganlet.artifact import Stage
 from ganlet.compress.freeze import require_penalty_is_valid, require_same_pictures
+from ganlet.compress.importance import channel_scores
 from ganlet.errors import GanletError
-from ganlet.models import Critic, Generator, build_generator, copy_strongest_channels
+from ganlet.losses.perceptual import weights_path
+from ganlet.models import Critic, Generator, GeneratorConfig, build_generator, copy_strongest_channels
 from ganlet.models.init import can_start_from
 from ganlet.recipe import Distill, Recipe
 from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
@@ -16,7 +18,7 @@ def distill_plan(recipe: Recipe, source: Stage) -> Plan:
     distill = _section(recipe)
     require_same_pictures(recipe, source)
     teacher = generator_config_of(source)
-    student = generator_config(distill, teacher.latent, teacher.channels)
+    student = student_config(distill, teacher)
     critic = (
         critic_config_of(source) if distill.critic == "teacher" else critic_config(distill.critic, teacher.channels)
     )
@@ -25,6 +27,8 @@ def distill_plan(recipe: Recipe, source: Stage) -> Plan:
         obstacle = can_start_from(build_generator(student), build_generator(teacher))
         if obstacle:
             raise GanletError(f'distill.init = "teacher" is not possible: {obstacle}; set distill.init = "random".')
+    if distill.perceptual:
+        weights_path()
     return Plan(
         stage="student",
         generator=student,
@@ -33,6 +37,15 @@ def distill_plan(recipe: Recipe, source: Stage) -> Plan:
         step=distillation_step,
         teacher=teacher,
     )
+
+
+def student_config(distill: Distill, teacher: GeneratorConfig) -> GeneratorConfig:
+    """The student that a recipe describes, by its widths or by a fraction of its teacher's."""
+    if distill.width is not None:
+        shape = {"strides": teacher.strides, "kernels": teacher.kernels}
+        widths = tuple(max(1, round(distill.width * width)) for width in teacher.widths)
+        distill = distill.model_copy(update=shape | {"widths": widths})
+    return generator_config(distill, teacher.latent, teacher.channels)
 
 
 def distill_weights(recipe: Recipe, source: Stage) -> Fill:
@@ -45,7 +58,10 @@ def distill_weights(recipe: Recipe, source: Stage) -> Fill:
         if teacher is not None:
             teacher.load_state_dict(loaded.state_dict())
         if distill.init == "teacher":
-            copy_strongest_channels(generator, loaded)
+            # "strength" is judged from layer to layer, by the inputs that are kept: the others need the whole teacher
+            known = distill.importance == "strength"
+            scores = None if known else channel_scores(loaded, distill.importance, recipe.run.seed)
+            copy_strongest_channels(generator, loaded, scores)
         if distill.critic == "teacher":
             critic.load_state_dict(load_critic(source).state_dict())
 

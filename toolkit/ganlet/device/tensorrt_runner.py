@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 
 from ganlet.device.child import module_command, module_environment
 from ganlet.device.cuda import DriverState, driver_state
+from ganlet.device.manifest import check_unchanged, listed
 from ganlet.device.runner import check_inputs, check_pictures
 from ganlet.device.tensorrt_package import EXPORTS, NAMES, REMEDIES
 from ganlet.errors import GanletError
-from ganlet.files import read_json, sha256_file
 
-MANIFEST = "manifest.json"
 START_TIMEOUT_S = 300  # at its first load an engine is finished for the card
 DRAW_TIMEOUT_S = 120
 
@@ -153,23 +152,13 @@ def _listed(path: Path) -> dict[str, Any]:
     """The manifest's entry of an engine that is there and unchanged."""
     if not path.is_file():
         raise GanletError(f"{path} does not exist; check the path, or make it with `ganlet export --to trt-rtx`.")
-    folder = path.absolute().parent
-    places = ((folder / MANIFEST, path.name), (folder.parent / MANIFEST, f"{folder.name}/{path.name}"))
-    for manifest_path, name in places:
-        manifest = read_json(manifest_path) if manifest_path.is_file() else None
-        files = manifest.get("files") if isinstance(manifest, dict) else None
-        entry = files.get(name) if isinstance(files, dict) else None
-        if not isinstance(entry, dict):
-            continue
-        if entry.get("bytes") != path.stat().st_size or entry.get("sha256") != sha256_file(path):
-            raise GanletError(
-                f"{path} was changed after it was made: it has {path.stat().st_size} bytes and another SHA-256 than "
-                f"{manifest_path} says; export it again with `ganlet export`, or copy both files again."
-            )
-        return entry
-    raise GanletError(
-        f"No manifest.json beside {path}, or one folder above, lists it; copy the run's manifest.json with the engine."
-    )
+    check_unchanged(path)
+    found = listed(path)
+    if found is None:
+        raise GanletError(
+            f"No manifest.json beside {path}, or one folder above, lists it; copy the run's manifest.json with it."
+        )
+    return found[1]
 
 
 def _contract(path: Path, entry: dict[str, Any]) -> tuple[str, int, tuple[int, int, int], int | None]:

@@ -29,6 +29,8 @@ _NO_RANDOM_ADDRESSES = 0x0040000  # ADDR_NO_RANDOMIZE, linux/personality.h
 _ASK = 0xFFFFFFFF  # personality(2): tell, change nothing
 _MARK = "GANLET_FIXED_ADDRESSES"
 _GRAPH = "generator"
+_OLDEST = 10  # TensorRT before it takes precision from flags
+_MISREAD = "UINT8 zero_point"  # a mere warning: integers above 127 would be cut off, and the pictures be others
 
 
 def main() -> None:
@@ -107,11 +109,15 @@ def _in_a_thread(trt: Any, request: dict[str, Any]) -> dict[str, Any]:
 def _build(trt: Any, request: dict[str, Any], model: bytes) -> dict[str, Any]:
     """Parse, set targets, profile and limits, build, write."""
     words: list[str] = []
-    logger = _logger(trt, words)
+    warnings: list[str] = []
+    logger = _logger(trt, words, warnings)
 
     def refused(step: str, **more: Any) -> dict[str, Any]:
         return {"refused": step, "words": words, "version": trt.__version__, **more}
 
+    if request["module"] == "tensorrt" and int(trt.__version__.split(".")[0]) < _OLDEST:
+        words.append(f"it knows no strongly typed networks, {_OLDEST}.0 is the oldest that does")
+        return refused("target")
     builder = trt.Builder(logger)
     flags = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # the rule where there is no such flag
     network = builder.create_network(0 if flags is None else 1 << int(flags))
@@ -124,6 +130,9 @@ def _build(trt: Any, request: dict[str, Any], model: bytes) -> dict[str, Any]:
         words.insert(0, error.desc())
         operator = error.node_operator() if hasattr(error, "node_operator") else ""
         return refused("parse", node=error.node_name(), operator=operator)
+    if misread := [warning for warning in warnings if _MISREAD in warning]:
+        words += misread
+        return refused("parse")
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request["workspace_mib"] << 20)
     for name in request["flags"]:
@@ -168,7 +177,7 @@ def _build(trt: Any, request: dict[str, Any], model: bytes) -> dict[str, Any]:
     }
 
 
-def _logger(trt: Any, words: list[str]) -> Any:
+def _logger(trt: Any, words: list[str], warnings: list[str]) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -176,6 +185,8 @@ def _logger(trt: Any, words: list[str]) -> Any:
         def log(self, severity: Any, message: str) -> None:
             if severity <= trt.ILogger.Severity.ERROR:
                 words.append(message)
+            elif severity <= trt.ILogger.Severity.WARNING:
+                warnings.append(message)
 
     return Logger()
 

@@ -17,14 +17,15 @@ from torch.nn.utils import parametrize
 from ganlet.artifact import Stage, add_to_manifest, versions
 from ganlet.errors import GanletError
 from ganlet.files import write_bytes
+from ganlet.flop import METADATA_KEY, flop_per_picture
 from ganlet.models import Generator
 from ganlet.training.load import load_generator
 
 OPSET = 20
 INPUT = "z"
 OUTPUT = "images"
-KEPT = {"ganlet_schema", "latent", "range", "recipe_sha256", "classes"}
-"""The metadata that a device reads: of a model that another is made of, this goes on."""
+KEPT = {"ganlet_schema", "latent", "range", "recipe_sha256", "classes", METADATA_KEY}
+"""The metadata that a device reads: of a model that another is made of, this goes on (the useful work is the same)."""
 
 
 def export_onnx(stage: Stage, run: Path) -> Path:
@@ -64,13 +65,15 @@ def onnx_bytes(generator: Generator, recipe_sha256: str) -> bytes:
         )
     if program is None:
         raise GanletError("torch exported nothing; expected an ONNX program, update torch and onnxscript.")
+    model = program.model_proto
     metadata = {
         "ganlet_schema": "1",
         "latent": str(generator.config.latent),
         "range": "-1,1",
         "recipe_sha256": recipe_sha256,
+        METADATA_KEY: str(flop_per_picture(model)),
     }
-    return bytes(finished(program.model_proto, metadata).SerializeToString(deterministic=True))
+    return bytes(finished(model, metadata).SerializeToString(deterministic=True))
 
 
 def finished(model: ModelProto, more: Mapping[str, str]) -> ModelProto:

@@ -175,6 +175,13 @@ def _uint8_weights(graph: Graph) -> Iterator[str]:
             yield _name(node)
 
 
+def _uint8_activations(graph: Graph) -> Iterator[str]:
+    for node in _quantisers(graph):
+        point = graph.constants.get(node.input[2]) if len(node.input) > 2 else None
+        if point is not None and point.data_type == TensorProto.UINT8 and node.input[0] not in graph.constants:
+            yield _name(node)
+
+
 def _foreign_operators(graph: Graph) -> Iterator[str]:
     for node in graph.nodes:
         if node.domain not in ("", "ai.onnx") or node.op_type in UNREADABLE:
@@ -243,6 +250,13 @@ TABLE: tuple[Row, ...] = (
         r"Non-zero zero point is not supported",
         EVERY,
         _zero_points,
+        "quantise it symmetrically (`ganlet export --precision int8`, or ActivationSymmetric=True and QInt8)",
+    ),
+    Row(
+        "activations in uint8, which it would read as int8 and cut off",
+        r"UINT8 zero_point",
+        EVERY,
+        _uint8_activations,
         "quantise it symmetrically (`ganlet export --precision int8`, or ActivationSymmetric=True and QInt8)",
     ),
     Row(

@@ -44,7 +44,7 @@ STEPS = 2  # the second step is the first that finds gradients and optimiser sta
 CRITIC_UPDATES = 2  # of a step: the third and those after it find what the second found
 TIMELINE_POINTS = 200
 FEATURE_NET = "feature net"
-APART = ("teacher", "average", "best")  # networks that are not trained, each a part of its own
+APART = ("teacher", "perceptual", "average", "best")  # networks that are not trained, each a part of its own
 
 # Assumptions, not measurements of ours. A CUDA context with PyTorch's kernels takes some hundred MiB depending on the
 # card and the driver. cuBLAS reserves 8 MiB and more (CUBLAS_WORKSPACE_CONFIG in its documentation); what cuDNN asks
@@ -130,7 +130,7 @@ def _run(plan: Plan, tracker: LiveStorages, place: Place) -> slice:
     plan = plan.with_train(n_critic=min(train.n_critic, CRITIC_UPDATES))
     before_last = after_last = 0
     with FakeTensorMode():
-        state = build_state(plan, lambda generator, critic, teacher: None, "cpu")
+        state = build_state(plan, None, "cpu")
         state.autocast = train.amp != "off"
         _name_tensors(state, tracker)
         pictures = torch.zeros(shape)
@@ -167,8 +167,7 @@ def _evaluate(state: State, tracker: LiveStorages, net: FeatureNetMemory) -> Non
 
 def _name_tensors(state: State, tracker: LiveStorages) -> None:
     """Tell the tracker what the tensors between two steps are for."""
-    named = [*state.networks().items(), *([("teacher", state.teacher)] if state.teacher is not None else [])]
-    for name, network in named:
+    for name, network in (state.networks() | state.still_networks()).items():
         for parameter in network.parameters():
             tracker.watch(parameter, name if name in APART else "parameters")
         for buffer in network.buffers():
@@ -188,7 +187,7 @@ def _named_gradients(state: State, tracker: LiveStorages) -> Iterator[None]:
         if parameter.grad is not None:
             tracker.watch(parameter.grad, "gradients")
 
-    trained = [p for network in (state.generator, state.critic) for p in network.parameters() if p.requires_grad]
+    trained = [p for network in state.networks().values() for p in network.parameters() if p.requires_grad]
     hooks = [parameter.register_post_accumulate_grad_hook(name) for parameter in trained]
     try:
         yield

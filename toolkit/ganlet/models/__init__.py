@@ -1,7 +1,8 @@
 """Model families. A network is its config (widths) and nothing else; a new family is one file and one line here."""
 
 from ganlet.models import dcgan
-from ganlet.models.config import CriticConfig, GeneratorConfig
+from ganlet.models.adapters import Adapters, hidden_pairs
+from ganlet.models.config import CriticConfig, GeneratorConfig, partners
 from ganlet.models.dcgan import Critic, Generator
 from ganlet.models.init import copy_strongest_channels, initialise
 
@@ -22,6 +23,7 @@ def build_critic(config: CriticConfig) -> Critic:
 __all__ = [
     "CRITICS",
     "GENERATORS",
+    "Adapters",
     "Critic",
     "CriticConfig",
     "Generator",
@@ -29,5 +31,7 @@ __all__ = [
     "build_critic",
     "build_generator",
     "copy_strongest_channels",
+    "hidden_pairs",
     "initialise",
+    "partners",
 ]

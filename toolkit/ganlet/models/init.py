@@ -1,10 +1,11 @@
 """Weights before training: drawn from a seed, or taken from a larger network of the same shape."""
 
-from typing import cast
+from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ganlet.models.config import partners
 from ganlet.models.dcgan import Generator
 
 
@@ -28,39 +29,80 @@ def initialise(network: nn.Module, seed: int) -> None:
                 vector.copy_(drawn_vector / drawn_vector.norm())  # type: ignore[operator]
 
 
-@torch.no_grad()
-def copy_strongest_channels(student: Generator, teacher: Generator) -> None:
-    """Start `student` from the teacher's strongest channels: those with the largest batch-norm scale x weight norm.
+def maker(layer: nn.Module) -> nn.ConvTranspose2d | nn.Conv2d:
+    """The convolution that makes the channels of a generator's layer: the one that mixes those before it."""
+    return next(m for m in layer.modules() if isinstance(m, nn.ConvTranspose2d | nn.Conv2d) and m.groups == 1)
 
-    Both must have the same depth, latent, strides, kernels and norm, and the student no width above its teacher's:
-    `can_start_from` tells. Kept channels keep their order, so that equal widths copy the teacher exactly.
+
+def _weight(convolution: nn.ConvTranspose2d | nn.Conv2d) -> Tensor:
+    """(in, out, k, k)"""
+    return convolution.weight if isinstance(convolution, nn.ConvTranspose2d) else convolution.weight.transpose(0, 1)
+
+
+@torch.no_grad()
+def strength(layer: nn.Sequential, inputs: Tensor | None = None) -> Tensor:
+    """Norm scale x norm of the weights that make each channel of a generator's layer, from `inputs` (all): (out,)."""
+    weight = _weight(maker(layer))
+    found: Tensor = (weight if inputs is None else weight[inputs]).flatten(2).norm(dim=(0, 2))
+    for norm in list(layer)[1:]:
+        if isinstance(norm, nn.BatchNorm2d | nn.InstanceNorm2d):
+            found = norm.weight.abs() * found
+    return found
+
+
+@torch.no_grad()
+def copy_strongest_channels(student: Generator, teacher: Generator, scores: Sequence[Tensor] | None = None) -> None:
+    """Start `student` from the teacher's best channels: by `scores`, (width,) for each hidden layer, or by `strength`.
+
+    A layer of the student takes after its partner in the teacher (`partners`); what has none, or another kernel, stride
+    or block, keeps the weights that it has, and so does what follows a layer that the teacher does not have there.
+    `can_start_from` tells what stands in the way of all of it. Kept channels keep their order, so that equal widths
+    copy the teacher exactly.
     """
-    kept = torch.arange(teacher.config.latent)
-    for mine, theirs in zip(student.layers(), teacher.layers(), strict=True):
-        target, source = cast(nn.ConvTranspose2d, mine[0]), cast(nn.ConvTranspose2d, theirs[0])
-        weight = source.weight[kept]  # ConvTranspose2d: (in, out, k, k)
-        strength = weight.flatten(2).norm(dim=(0, 2))  # (out,)
-        for norm in list(theirs)[1:]:
-            if isinstance(norm, nn.BatchNorm2d | nn.InstanceNorm2d):
-                strength = norm.weight.abs() * strength
-        chosen = strength.topk(target.out_channels).indices.sort().values
+    kept = {-1: torch.arange(teacher.config.latent)}  # by layer of the teacher: which channels the student has of it
+    before = -1
+    layers, sources = student.layers(), teacher.layers()
+    for mine, partner in zip(layers, partners(student.config, teacher.config), strict=True):
+        if partner is not None:
+            follows = before == partner - 1 and before in kept
+            entering = kept[before] if follows and _same_kind(mine[0], sources[partner][0]) else None
+            known = scores[partner] if scores is not None and partner < len(scores) else None
+            kept[partner] = _copy_layer(mine, sources[partner], entering, known)
+        before = -2 if partner is None else partner
+
+
+def _same_kind(mine: nn.Module, theirs: nn.Module) -> bool:
+    """Whether both are transposed convolutions of the same geometry."""
+    if not isinstance(mine, nn.ConvTranspose2d) or not isinstance(theirs, nn.ConvTranspose2d):
+        return False
+    return mine.kernel_size == theirs.kernel_size and mine.stride == theirs.stride
+
+
+def _copy_layer(mine: nn.Sequential, theirs: nn.Sequential, entering: Tensor | None, scores: Tensor | None) -> Tensor:
+    """Choose the best of the teacher's channels of a layer (n,); copy them where its `entering` channels are known."""
+    target, source = maker(mine), maker(theirs)
+    judged = strength(theirs, entering) if scores is None else scores
+    chosen: Tensor = judged.topk(target.out_channels).indices.sort().values
+    weight = _weight(source) if entering is None else _weight(source)[entering]
+    if entering is not None:
         target.weight.copy_(weight[:, chosen])
         if target.bias is not None and source.bias is not None:
             target.bias.copy_(source.bias[chosen])
         for part, origin in zip(list(mine)[1:], list(theirs)[1:], strict=True):
             values = origin.state_dict()
             part.load_state_dict({name: v[chosen] if v.dim() else v for name, v in values.items()})
-        kept = chosen
+    return chosen
 
 
 def can_start_from(student: Generator, teacher: Generator) -> str | None:
     """None when `copy_strongest_channels` applies, else what stands in its way."""
-    for name in ("family", "latent", "strides", "kernels", "norm", "channels"):
+    for name in ("family", "latent", "norm", "channels"):
         mine, theirs = getattr(student.config, name), getattr(teacher.config, name)
         if mine != theirs:
             return f"the student's {name} {mine} differs from the teacher's {theirs}"
     if student.config.spectral or teacher.config.spectral:
         return "spectral normalisation in a generator cannot be cut by channels"
-    if any(s > t for s, t in zip(student.config.widths, teacher.config.widths, strict=True)):
+    pairs = enumerate(partners(student.config, teacher.config)[:-1])
+    if any(p is not None and student.config.widths[i] > teacher.config.widths[p] for i, p in pairs):
         return f"the student's widths {student.config.widths} exceed the teacher's {teacher.config.widths}"
     return None

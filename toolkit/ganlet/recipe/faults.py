@@ -7,9 +7,17 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ganlet.recipe.sections import FIRST_SIZE_PX, Critic, Data, Distill, Network, Teacher, Transfer
+from ganlet.recipe.sections import FIRST_SIZE_PX, Critic, Data, Distill, Lessons, Network, Prune, Teacher, Transfer
 
-DECISIVE = ("path", "size", "strides", "from")  # with a default in their place a section would contradict others
+DECISIVE = (
+    "path",
+    "size",
+    "strides",
+    "widths",
+    "width",
+    "pixel",
+    "from",
+)  # with a default in their place a section would contradict others
 
 
 def contradictions(sections: dict[str, Any]) -> Iterator[str]:
@@ -18,6 +26,7 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     teacher: Teacher | None = sections.get("teacher")
     distill: Distill | None = sections.get("distill")
     transfer: Transfer | None = sections.get("transfer")
+    prunes: tuple[Prune, ...] = sections.get("compress") or ()
     if data is not None:
         if data.source in ("folder", "idx") and not data.path:
             yield f'data.path: source = "{data.source}" needs the path of the pictures'
@@ -28,8 +37,15 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     for name, network in (("teacher", teacher), ("distill", distill)):
         if network is not None:
             yield from _network_faults(name, network, data)
-    if not {"teacher", "transfer", "distill"} & sections.keys():
+    if distill is not None:
+        yield from _student_faults(distill)
+    trained = {"teacher", "transfer", "distill"} & sections.keys()
+    if not trained and "compress" not in sections:
         yield "recipe: there is nothing to do; give a [teacher], a [transfer] or a [distill] section"
+    if len(prunes) > 1:
+        yield f"compress: there are {len(prunes)} prunings; make one of them, with its rounds"
+    for number, prune in enumerate(prunes):
+        yield from _prune_faults(f"compress.{number}", prune, bool(trained))
     if transfer is not None and teacher is not None:
         yield "transfer: takes its networks from another run, so [teacher] has no use here; remove one of the two"
     if distill is not None and distill.teacher_run and (teacher is not None or transfer is not None):
@@ -40,6 +56,8 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
         and not {"teacher", "transfer"} & sections.keys()
     ):
         yield "distill.from: there is no [teacher] or [transfer] here to distil; name a run"
+    if sections.get("search") and "distill" not in sections:
+        yield "search: there is no student to try others around; add [distill]"
     for name, stage in (("teacher", teacher), ("transfer", transfer), ("distill", distill)):
         if stage is not None and stage.train.patience and not stage.train.evaluate_steps:
             yield f"{name}.train.patience: there is nothing to wait for; set {name}.train.evaluate_steps as well"
@@ -50,8 +68,44 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
             yield f"{name}.train.amp: mixed precision is not supported under a gradient penalty; set it to off"
 
 
+def _prune_faults(name: str, prune: Prune, has_stages: bool) -> Iterator[str]:
+    if (prune.ratio is None) == (prune.target_mb is None):
+        yield f"{name}.ratio: give either ratio or target_mb, got {'neither' if prune.ratio is None else 'both'}"
+    if prune.rounds > 1 and prune.tune is None:
+        yield f"{name}.rounds: cuts without fine-tuning between them are one cut; add [compress.tune], or set it to 1"
+    if prune.source_run and has_stages:
+        yield f"{name}.from: this recipe makes the stage that is pruned; remove {name}.from, or its other stages"
+    if not prune.source_run and not has_stages:
+        yield f"{name}.from: there is no stage here to prune; name a run"
+    if prune.tune is None:
+        return
+    yield from _lesson_faults(f"{name}.tune", prune.tune)
+    if prune.tune.train.patience and not prune.tune.train.evaluate_steps:
+        yield f"{name}.tune.train.patience: there is nothing to wait for; set {name}.tune.train.evaluate_steps as well"
+    if prune.tune.loss == "wgan-gp" and prune.tune.train.amp != "off":
+        yield f"{name}.tune.train.amp: mixed precision is not supported under a gradient penalty; set it to off"
+
+
+def _student_faults(distill: Distill) -> Iterator[str]:
+    if not distill.widths and distill.width is None:
+        yield "distill.widths: this key is missing; give it, or distill.width as a fraction of the teacher's"
+    if distill.width is not None:
+        for key in ("widths", "strides", "kernels"):
+            if getattr(distill, key):
+                yield f"distill.{key}: distill.width takes the teacher's shape; remove one of the two"
+    yield from _lesson_faults("distill", distill)
+
+
+def _lesson_faults(name: str, lessons: Lessons) -> Iterator[str]:
+    terms = (lessons.features, lessons.perceptual, lessons.adapters, lessons.relation)
+    if lessons.pixel == "none" and not any(terms) and min(lessons.alpha, lessons.end_alpha) < 1:
+        yield f"{name}.pixel: none leaves nothing of the teacher to learn; give another term a weight, or set alpha = 1"
+
+
 def _network_faults(name: str, network: Network, data: Data | None) -> Iterator[str]:
     depth = len(network.widths)
+    if depth == 0:  # a student by a fraction of its teacher's widths
+        return
     for key, values in (("strides", network.strides), ("kernels", network.kernels)):
         if values is not None and len(values) != depth:
             yield f"{name}.{key}: {len(values)} values for {depth} widths; give one for each"
@@ -90,6 +144,9 @@ def sentence(section: str, annotation: Any, fault: Any) -> str:
 
 def _model_at(annotation: Any, place: Sequence[Any]) -> type[BaseModel] | None:
     """The recipe class that stands at `place` below `annotation`."""
+    each = _of_each(annotation)
+    if each is not None:
+        return _model_at(each, place[1:]) if place else None
     model = next((kind for kind in _kinds(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     return _model_at(_annotation_at(model, place[0]), place[1:]) if place else model
 
@@ -105,6 +162,12 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
     return tuple(kind for kind in members if kind is not types.NoneType)
 
 
+def _of_each(annotation: Any) -> Any:
+    """What each of the tables is in a section that is written as [[section]], else None."""
+    each = get_args(annotation)[0] if get_origin(annotation) is tuple else None
+    return each if isinstance(each, type) and issubclass(each, BaseModel) else None
+
+
 def valid_keys(model: type[BaseModel] | None) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()] if model else []
 
@@ -116,6 +179,8 @@ def nearest(word: str, valid: Sequence[str]) -> str:
 
 def place_in_table(annotation: Any, loc: Sequence[Any]) -> list[Any]:
     """A fault's place as keys of the TOML: without the names that pydantic gives a union's members."""
+    if loc and _of_each(annotation) is not None:
+        return [loc[0], *place_in_table(_of_each(annotation), loc[1:])]
     place: list[Any] = []
     in_union = False
     for part in loc:

@@ -98,7 +98,7 @@ def _without_faults(annotation: Any, table: Any, faults: Sequence[Any]) -> Any:
     copied = json.loads(json.dumps(table, default=_no_json))
     for fault in faults:
         place = place_in_table(annotation, fault["loc"])
-        *parents, last = itertools.takewhile(lambda part: isinstance(part, str), place) if place else [None]
+        *parents, last = list(itertools.takewhile(lambda part: isinstance(part, str), place)) or [None]
         if last is None or (last in DECISIVE and fault["type"] != "extra_forbidden"):
             return None
         branch = copied
@@ -127,7 +127,23 @@ def _override(tables: dict[str, Any], override: str) -> None:
         return
     table = tables
     for name in names[:-1]:
-        table = table.setdefault(name, {})
-        if not isinstance(table, dict):
+        table = _table_at(table, name)
+        if not isinstance(table, dict | list) or (isinstance(table, list) and not _is_tables(table)):
             raise GanletError(f"--set {override!r}: {name} is not a section of the recipe but a value; check the key.")
+    if isinstance(table, list):
+        raise GanletError(
+            f"--set {override!r}: there are {len(table)} of these tables; say compress.0.KEY for the first."
+        )
     table[names[-1]] = value
+
+
+def _is_tables(value: list[Any]) -> bool:
+    """Whether a list is what [[section]] makes, and not the value of a key."""
+    return bool(value) and all(isinstance(table, dict) for table in value)
+
+
+def _table_at(table: Any, name: str) -> Any:
+    """What stands under `name`: in a list of tables that of its number, in a table that of its key, made if need be."""
+    if isinstance(table, list):
+        return table[int(name)] if name.isdecimal() and int(name) < len(table) else None
+    return table.setdefault(name, {})

@@ -7,6 +7,7 @@ from ganlet.report.document import read_report, sentences
 from ganlet.report.judgement import closing_words
 from ganlet.report.memory import forecast_bars, forecast_table, options_table, phases_table, sampling_table
 from ganlet.report.memory_pictures import forecast_png, forecast_svg, timeline_png, timeline_svg
+from ganlet.report.search import search_png, search_svg, search_table
 from ganlet.report.tables import artifacts_table, checks_table, summary_table
 
 __all__ = [
@@ -21,6 +22,9 @@ __all__ = [
     "phases_table",
     "read_report",
     "sampling_table",
+    "search_png",
+    "search_svg",
+    "search_table",
     "sentences",
     "summary_table",
     "timeline_png",

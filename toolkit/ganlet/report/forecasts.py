@@ -29,6 +29,7 @@ LOOKS = {  # in the order in which they are stacked: what never shrinks first, w
     "average": Look("V", "▚", "bright_blue", SERIES[0], 0.4),
     "best": Look("E", "▨", "bright_green", SERIES[2], 0.4),
     "teacher": Look("T", "▞", "bright_yellow", SERIES[1], 0.4),
+    "perceptual": Look("N", "▤", "bright_cyan", SERIES[3], 0.2),
     "buffers": Look("B", "▪", "white", FILL),
     "activations": Look("A", "█", "magenta", SERIES[3]),
     "workspace": Look("W", "▩", "bright_magenta", SERIES[3], 0.4),

@@ -77,7 +77,7 @@ class PeakMeter:
 
 def tensors_of(state: State) -> Iterable[Tensor]:
     """Every tensor that lives between two steps: weights, buffers, gradients, optimiser state, teacher."""
-    networks = [*state.networks().values(), *([state.teacher] if state.teacher is not None else [])]
+    networks = [*state.networks().values(), *state.still_networks().values()]
     for network in networks:
         yield from network.buffers()
         for parameter in network.parameters():

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from ganlet import recipe as recipes
 from ganlet.artifact import CRITIC, GENERATOR, Stage, save_stage
 from ganlet.errors import GanletError
+from ganlet.losses.perceptual import PerceptualNet
 from ganlet.models import (
+    Adapters,
     Critic,
     CriticConfig,
     Generator,
@@ -66,6 +68,7 @@ def generator_config(network: recipes.Network, latent: int, channels: Literal[1,
         channels=channels,
         norm=network.norm,
         spectral=network.spectral,
+        block=network.block,
     )
 
 
@@ -88,14 +91,24 @@ def teacher_plan(recipe: recipes.Recipe) -> Plan:
     )
 
 
-def build_state(plan: Plan, fill: Fill, device: str) -> State:
-    """Networks of a plan, their weights from `fill`, deep layers frozen, optimisers for the rest."""
+def build_state(plan: Plan, fill: Fill | None, device: str) -> State:
+    """Networks of a plan, their weights from `fill`, deep layers frozen, optimisers for the rest.
+
+    A forecast has no use for weights and gives no `fill`. Raises GanletError where a package with weights is missing.
+    """
     generator, critic = build_generator(plan.generator), build_critic(plan.critic)
     teacher = build_generator(plan.teacher) if plan.teacher is not None else None
-    fill(generator, critic, teacher)
+    adapters = perceptual = None
+    if plan.teacher is not None and isinstance(plan.section, recipes.Distill):
+        adapters = Adapters(plan.generator, plan.teacher) if plan.section.adapters else None
+        perceptual = PerceptualNet() if plan.section.perceptual else None
+    if fill is not None:
+        fill(generator, critic, teacher)
+        if perceptual is not None:
+            perceptual.load()
     for layer in [*generator.layers()[: plan.freeze_generator], *critic.layers()[: plan.freeze_critic]]:
         layer.requires_grad_(False)
-    return make_state(generator, critic, teacher, plan.train, device)
+    return make_state(generator, critic, teacher, plan.train, device, adapters, perceptual)
 
 
 def random_weights(seed: int, stage: str) -> Fill:

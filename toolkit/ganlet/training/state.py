@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ganlet.artifact import read_note, read_tensors, write_tensors
 from ganlet.errors import GanletError
-from ganlet.models import Critic, Generator
+from ganlet.losses.perceptual import PerceptualNet
+from ganlet.models import Adapters, Critic, Generator
 from ganlet.recipe import Train
 from ganlet.training.evaluate import Best
 
@@ -28,6 +29,10 @@ class State:
     """The averaged generator (EMA), or None where the recipe switches it off."""
     teacher: Generator | None
     """Of distillation: frozen and in eval mode."""
+    adapters: Adapters | None
+    """Of distillation: between hidden layers of both generators, trained along with the student."""
+    perceptual: PerceptualNet | None
+    """Of distillation: the net of its perceptual distance, never trained."""
     scaler: torch.amp.GradScaler
     device: torch.device
     autocast: bool = False
@@ -49,20 +54,37 @@ class State:
     def networks(self) -> dict[str, nn.Module]:
         """What changes while training, by the name it has in a checkpoint."""
         named: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
+        named |= {} if self.adapters is None else {"adapters": self.adapters}
         named |= {} if self.average is None else {"average": self.average}
         return named if self.best is None else named | {"best": self.best.generator}
+
+    def still_networks(self) -> dict[str, nn.Module]:
+        """What only helps and never changes."""
+        named = {"teacher": self.teacher, "perceptual": self.perceptual}
+        return {name: network for name, network in named.items() if network is not None}
 
     def optimisers(self) -> dict[str, torch.optim.Adam]:
         return {"generator_adam": self.generator_adam, "critic_adam": self.critic_adam}
 
 
-def make_state(generator: Generator, critic: Critic, teacher: Generator | None, train: Train, device: str) -> State:
-    """Optimisers and the average for two networks. What needs no gradient gets no optimiser state."""
+def make_state(
+    generator: Generator,
+    critic: Critic,
+    teacher: Generator | None,
+    train: Train,
+    device: str,
+    adapters: Adapters | None = None,
+    perceptual: PerceptualNet | None = None,
+) -> State:
+    """Optimisers and the average for two networks. What needs no gradient gets no optimiser state.
+
+    The adapters of a distillation are trained by the generator's optimiser.
+    """
     place = torch.device(device)
     average = Generator(generator.config).eval().requires_grad_(False) if train.ema else None
     best = Generator(generator.config).eval().requires_grad_(False) if train.evaluate_steps else None
     if place.type != "cpu":  # new networks are on the processor; fake tensors cannot be moved even there
-        for network in (generator, critic, average, teacher, best):
+        for network in (generator, critic, average, teacher, best, adapters, perceptual):
             if network is not None:
                 network.to(place)
     if average is not None:
@@ -72,18 +94,20 @@ def make_state(generator: Generator, critic: Critic, teacher: Generator | None, 
     if teacher is not None:
         teacher.eval().requires_grad_(False)
 
-    def adam(network: nn.Module, lr: float) -> torch.optim.Adam:
-        trained = [p for p in network.parameters() if p.requires_grad]
+    def adam(lr: float, *networks: nn.Module) -> torch.optim.Adam:
+        trained = [p for network in networks for p in network.parameters() if p.requires_grad]
         return torch.optim.Adam(trained, lr=lr, betas=train.betas, foreach=True)
 
     scaler = torch.amp.GradScaler(place.type, enabled=train.amp == "fp16" and place.type == "cuda")
     return State(
         generator=generator,
         critic=critic,
-        generator_adam=adam(generator, train.lr),
-        critic_adam=adam(critic, train.lr_critic or train.lr),
+        generator_adam=adam(train.lr, generator, *([] if adapters is None else [adapters])),
+        critic_adam=adam(train.lr_critic or train.lr, critic),
         average=average,
         teacher=teacher,
+        adapters=adapters,
+        perceptual=perceptual,
         scaler=scaler,
         device=place,
         autocast=train.amp != "off" and place.type == "cuda",

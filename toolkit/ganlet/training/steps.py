@@ -12,11 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganlet.losses import CRITIC_LOSSES, PIXEL_TERMS, feature_l1, generator_loss, gradient_penalty, joint_loss
+from ganlet.losses import (
+    CRITIC_LOSSES,
+    balance,
+    gate_factor,
+    generator_loss,
+    gradient_penalty,
+    joint_loss,
+    ramp,
+    weighted,
+)
 from ganlet.recipe import Distill, Teacher, Train, Transfer
 from ganlet.training.augment import augment
 from ganlet.training.phases import phase
 from ganlet.training.state import State
+from ganlet.training.terms import compare, weights_of
 
 RealBatch = Callable[[int], np.ndarray | Tensor]
 """Real pictures (N, C, H, W) float32 in [-1, 1] at an endless position; a forecast gives them as fake tensors."""
@@ -49,16 +59,28 @@ def _mixed(state: State, train: Train) -> torch.autocast:
     return torch.autocast(state.device.type, dtype=dtype, enabled=state.autocast)
 
 
-def critic_step(state: State, real: Tensor, z: Tensor, loss: str, train: Train, rng: torch.Generator) -> Logs:
-    """One update of the critic on real (N, C, H, W) and on pictures of z (N, latent), in `train.accumulate` parts."""
+def critic_step(
+    state: State, real: Tensor, z: Tensor, loss: str, train: Train, rng: torch.Generator, gate: float | None = None
+) -> Logs:
+    """One update of the critic on real (N, C, H, W) and on pictures of z (N, latent), in `train.accumulate` parts.
+
+    With a `gate` the update shrinks where the critic's balance is above it; Adam's moments take note of it as ever.
+    """
     target = 1 - (1 - train.real_label_low) * torch.rand(len(real), generator=rng).to(state.device)
     state.critic_adam.zero_grad(set_to_none=True)
     logs: Logs = {}
     for share, some_real, some_z, some_target in _parts(train.accumulate, real, z, target):
         _add(logs, share, _critic_gradients(state, some_real, some_z, some_target, share, loss, train, rng))
     with phase("critic optimiser"):
+        trained = [p for p in state.critic.parameters() if p.requires_grad] if gate is not None else []
+        before = [p.detach().clone() for p in trained]
         state.scaler.step(state.critic_adam)
         state.scaler.update()
+        if gate is not None:  # Adam would undo a smaller gradient, so the step itself is shortened
+            logs["gate"] = gate_factor(logs["balance"], gate)
+            with torch.no_grad():
+                for parameter, old in zip(trained, before, strict=True):
+                    parameter.lerp_(old, 1 - logs["gate"])
     return logs
 
 
@@ -84,6 +106,7 @@ def _critic_gradients(
         "critic_loss": (real_part + fake_part).detach(),
         "score_real": real_scores.detach().mean(),
         "score_fake": fake_scores.detach().mean(),
+        "balance": balance(real_scores.detach(), fake_scores.detach()),
     }
     del real_part, fake_part, real_scores, fake_scores
     if loss == "wgan-gp" and train.gradient_penalty:
@@ -96,12 +119,30 @@ def _critic_gradients(
     return logs
 
 
-def _critic_updates(state: State, reals: RealBatch, loss: str, train: Train, rng: torch.Generator) -> Logs:
+def _critic_updates(state: State, reals: RealBatch, section: Section, rng: torch.Generator) -> Logs:
     logs: Logs = {}
+    train, distill = section.train, section if isinstance(section, Distill) else None
     for number in range(train.n_critic):
         real = torch.as_tensor(reals(state.step * train.n_critic + number)).to(state.device)
-        logs = critic_step(state, real, draw_latents(state, len(real), rng), loss, train, rng)
+        if distill is not None and distill.real_share < 1:
+            real = _mixed_with_teacher(state, real, distill.real_share, rng)
+        z = draw_latents(state, len(real), rng)
+        logs = critic_step(state, real, z, section.loss, train, rng, distill.gate if distill is not None else None)
     return logs
+
+
+def _mixed_with_teacher(state: State, real: Tensor, share: float, rng: torch.Generator) -> Tensor:
+    """Real pictures (N, C, H, W) of which only `share` stay: the rest are drawn by the teacher.
+
+    With a share of 1 the student's critic knows the data alone, and the teacher's own errors do not add up with the
+    student's, which is what mixing real data into every level of a cascade is for.
+    """
+    count = round(len(real) * (1 - share))
+    if count == 0 or state.teacher is None:
+        return real
+    with torch.no_grad():
+        taught = state.teacher(draw_latents(state, count, rng))
+    return torch.cat([real[: len(real) - count], taught])
 
 
 def _generator_update(state: State, train: Train, z: Tensor, objective: Callable[[Tensor], Logs]) -> Logs:
@@ -130,36 +171,28 @@ def adversarial_step(state: State, reals: RealBatch, rng: torch.Generator, secti
         scores = state.critic(augment(state.generator(z), train.augment, rng))
         return {"generator_loss": generator_loss(loss, scores)}
 
-    logs = _critic_updates(state, reals, loss, train, rng)
+    logs = _critic_updates(state, reals, section, rng)
     return logs | _generator_update(state, train, draw_latents(state, train.batch, rng), objective)
 
 
 def distillation_step(state: State, reals: RealBatch, rng: torch.Generator, distill: Distill) -> Logs:
     """n_critic updates of the critic on the student's pictures, then one of the student by the joint loss.
 
-    J = alpha L_adv(S(z)) + (1 - alpha) [ d(S(z), T(z)) + features x L1 of critic features ], the same z for both.
+    J = alpha L_adv(S(z)) + (1 - alpha) (sum of weight x distance of S(z) from T(z)), the same z for both.
     """
-    teacher, train = state.teacher, distill.train
-    if teacher is None:
-        raise ValueError("distillation needs state.teacher")
+    train = distill.train
+    alpha = ramp(distill.alpha, distill.end_alpha, state.step / train.steps)
 
     def objective(z: Tensor) -> Logs:
-        with torch.no_grad():
-            taught = teacher(z)
-        drawn = state.generator(z)
-        distance = pixel = PIXEL_TERMS[distill.pixel](drawn, taught)
-        if distill.features:
-            with torch.no_grad():
-                wanted = list(state.critic.features(taught))[:-1]
-            *got, scores = state.critic.features(drawn)
-            distance = pixel + distill.features * feature_l1(got, wanted)
-        if train.augment or not distill.features:
+        drawn, scores, terms = compare(state, distill, z)
+        if scores is None or train.augment:
             scores = state.critic(augment(drawn, train.augment, rng))
         adversarial = generator_loss(distill.loss, scores)
-        joint = joint_loss(distill.alpha, adversarial, distance)
-        return {"adversarial": adversarial, "pixel": pixel, "distance": distance, "generator_loss": joint}
+        distance = weighted(terms, weights_of(distill)) if terms else torch.zeros_like(adversarial)
+        joint = joint_loss(alpha, adversarial, distance)
+        return {"adversarial": adversarial, **terms, "distance": distance, "generator_loss": joint}
 
-    logs = _critic_updates(state, reals, distill.loss, train, rng)
+    logs = _critic_updates(state, reals, distill, rng)
     return logs | _generator_update(state, train, draw_latents(state, train.batch, rng), objective)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ganlet.device.latents import latents
 from ganlet.device.pictures import encode_png, grid, to_uint8
-from ganlet.errors import GanletError
+from ganlet.errors import Diverged
 from ganlet.files import write_bytes, write_failed
 from ganlet.models import Generator
 
@@ -96,10 +96,10 @@ class Telemetry:
 
 
 def require_finite(step: int, values: dict[str, float], stage: str) -> None:
-    """Raise GanletError naming the step when a loss is NaN or infinite."""
+    """Raise Diverged naming the step when a loss is NaN or infinite."""
     wrong = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
     if wrong:
-        raise GanletError(
+        raise Diverged(
             f"Training of {stage} broke at step {step}: {', '.join(wrong)}, expected finite numbers; the last good "
             "checkpoint is kept; lower the learning rate (--set "
             f"{stage}.train.lr=...) or change the loss, and run again."

@@ -20,7 +20,7 @@ from ganlet.device import OnnxRunner
 from ganlet.device.cuda import driver_state
 from ganlet.device.open import open_runner
 from ganlet.errors import GanletError
-from ganlet.files import MB, MIB
+from ganlet.files import MB, MIB, sha256_file
 from ganlet.memory.engine import READ_FROM, declared
 from ganlet.recipe import Verify
 from ganlet.verify.checks import Check, Status
@@ -52,6 +52,11 @@ def check_engines(run: Path) -> list[EngineCheck]:
 def engine_names(run: Path) -> list[str]:
     """The engines that RUN/manifest.json lists."""
     return [name for name in listed_files(run) if name.endswith(".engine")]
+
+
+def engine_hashes(run: Path) -> dict[str, str]:
+    """Name -> SHA-256 of the file as it is now, empty where it is missing: what a report on engines depends on."""
+    return {name: sha256_file(run / name) if (run / name).is_file() else "" for name in engine_names(run)}
 
 
 def engine_rows(run: Path) -> list[dict[str, Any]]:

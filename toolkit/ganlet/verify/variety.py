@@ -25,6 +25,7 @@ from ganlet.metrics.collapse import (
 )
 from ganlet.verify.fidelity import FidelityResult, Reference
 
+COMPRESSED = ("student", "pruned")  # the stages that are held against their teacher
 SPREAD_LATENTS = 256  # that latent_spread is measured at
 BATCH = 64
 
@@ -71,13 +72,15 @@ class VarietyResult:
         return rows
 
     def warnings(self) -> list[str]:
-        """A sentence for each indicator by which a student has collapsed relative to its teacher."""
-        if self.baseline is None or "student" not in self.change_percent:
+        """A sentence for each indicator by which a student, or a pruned one, has collapsed relative to its teacher."""
+        if self.baseline is None:
             return []
-        student, teacher = self.subjects["student"], self.subjects[self.baseline]
-        return _changes_to_warn_of("student", self.change_percent["student"]) + _shares_to_warn_of(
-            "student", student, teacher
-        )
+        teacher, found = self.subjects[self.baseline], []
+        for name in COMPRESSED:
+            if name in self.change_percent:
+                found += _changes_to_warn_of(name, self.change_percent[name])
+                found += _shares_to_warn_of(name, self.subjects[name], teacher)
+        return found
 
 
 def measure_variety(

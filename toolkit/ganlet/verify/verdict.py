@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganlet.artifact import Stage, describe_file, find_stage, manifest_entry, stages_of
+from ganlet.artifact import Stage, describe_file, find_stage, stages_of
 from ganlet.data import PictureSet
 from ganlet.device import Sampler
 from ganlet.device.runner import Runner
@@ -21,7 +21,7 @@ from ganlet.verify.artefacts import (
 from ganlet.verify.budget import check_budget
 from ganlet.verify.checks import Check
 from ganlet.verify.document import Checks, artefact_row, document, stage_row, trust
-from ganlet.verify.engine import check_engines, engine_names
+from ganlet.verify.engine import check_engines, engine_hashes
 from ganlet.verify.fidelity import (
     FidelityResult,
     Progress,
@@ -50,31 +50,15 @@ def verify_run(
     runners: dict[str, Runner] = {name: TorchRunner.of_stage(stage) for name, stage in stages.items()}
     runners |= {artefact.name: artefact.runner for artefact in artefacts}
     reference = choose_reference(pictures, recipe.data.holdout, recipe.data.seed, recipe.verify.samples)
-    training, held = pictures.split(recipe.data.holdout, recipe.data.seed)
-    first = len(reference.indices) + recipe.verify.samples * len(runners)
-    in_all = first + (searched_in_features(len(training), recipe.verify.samples) if len(held) >= 2 else 0)
-    fidelity = measure_fidelity(
-        runners,
-        reference,
-        net_name=recipe.verify.features,
-        samples=recipe.verify.samples,
-        seed=recipe.run.seed,
-        progress=lambda done, _: progress(done, in_all),
-    )
+    fidelity, memorised = _looked_at(runners, reference, recipe, progress)
     stepped = [artefact.name for artefact in artefacts if artefact.precision == "int8"]
     variety = measure_variety(fidelity, runners, reference, recipe.run.seed, stepped)
-    memorised = _memorised(runners[ONNX], fidelity, reference, recipe, lambda done: progress(first + done, in_all))
     write_samples(run / "samples", runners, reference, recipe.run.seed)
     write_maps(run / "samples", fidelity, memorised, recipe.run.seed)
     measured = [measure_artefact(artefact, fidelity, recipe) for artefact in artefacts]
     engines = check_engines(run)
     checks = [check for found in measured for check in artefact_checks(found, recipe)]
-    checks += [
-        fidelity_check(name, change, recipe.verify.max_drop_percent, recipe.verify.samples, reference.kind)
-        for name, change in fidelity.change_percent.items()
-        if name != "transfer"  # another domain's teacher says nothing of its quality
-    ]
-    checks += [engine.check for engine in engines]
+    checks += _fidelity_checks(fidelity, recipe, reference) + [engine.check for engine in engines]
     report = document(
         recipe,
         reference,
@@ -92,6 +76,36 @@ def verify_run(
     return report
 
 
+def _looked_at(
+    runners: Mapping[str, Runner], reference: Reference, recipe: Recipe, progress: Progress
+) -> tuple[FidelityResult, Memorised | None]:
+    """What takes the time: every picture through the feature net, and the training pictures that are searched."""
+    samples = recipe.verify.samples
+    training, held = reference.pictures.split(recipe.data.holdout, recipe.data.seed)
+    first = len(reference.indices) + samples * len(runners)
+    in_all = first + (searched_in_features(len(training), samples) if len(held) >= 2 else 0)
+    fidelity = measure_fidelity(
+        runners,
+        reference,
+        net_name=recipe.verify.features,
+        samples=samples,
+        seed=recipe.run.seed,
+        progress=lambda done, _: progress(done, in_all),
+    )
+    memorised = _memorised(runners[ONNX], fidelity, reference, recipe, lambda done: progress(first + done, in_all))
+    return fidelity, memorised
+
+
+def _fidelity_checks(fidelity: FidelityResult, recipe: Recipe, reference: Reference) -> list[Check]:
+    """One for each that is to keep up with a teacher; another domain's teacher says nothing of a transfer's quality."""
+    verify = recipe.verify
+    return [
+        fidelity_check(name, change, verify.max_drop_percent, verify.samples, reference.kind)
+        for name, change in fidelity.change_percent.items()
+        if name != "transfer"
+    ]
+
+
 def _budget(run: Path, recipe: Recipe, stages: Mapping[str, Stage], exported: Measured) -> list[Check]:
     """The recipe's limits against what this run's stages took and what generator.onnx takes."""
     own = [stage for stage in stages.values() if stage.folder.parent == run]
@@ -104,16 +118,19 @@ def _budget(run: Path, recipe: Recipe, stages: Mapping[str, Stage], exported: Me
 
 
 def stages_with_teacher(run: Path, recipe: Recipe) -> dict[str, Stage]:
-    """The run's stages; a student's teacher from another run (`distill.from`) takes the name "teacher".
+    """The run's stages; a teacher from another run (`distill.from`, `compress.0.from`) takes the name "teacher".
 
     Raises GanletError when there is none.
     """
-    wanted = {"teacher": recipe.teacher, "transfer": recipe.transfer, "student": recipe.distill}
-    stages = {name: stage for name, stage in stages_of(run).items() if wanted[name] is not None}
+    wanted: dict[str, object] = {"teacher": recipe.teacher, "transfer": recipe.transfer, "student": recipe.distill}
+    wanted["pruned"] = recipe.compress
+    stages = {name: stage for name, stage in stages_of(run).items() if wanted[name]}
     if not stages:
         find_stage(run)  # raises the sentence that says so
-    if recipe.distill is not None and recipe.distill.teacher_run and "student" in stages:
-        stages = {"teacher": find_stage(Path(recipe.distill.teacher_run)), **stages}
+    elsewhere = recipe.distill.teacher_run if recipe.distill is not None else None
+    elsewhere = elsewhere or next((step.source_run for step in recipe.compress), None)
+    if elsewhere and {"student", "pruned"} & stages.keys():
+        stages = {"teacher": find_stage(Path(elsewhere)), **stages}
     return stages
 
 
@@ -127,7 +144,7 @@ def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pic
         report=REVISION,
         data=pictures.sha256,
         **{name: describe_file(run / name)["sha256"] for name in artefact_names(recipe) if (run / name).is_file()},
-        **{name: str(manifest_entry(run, name)["sha256"]) for name in engine_names(run)},
+        **engine_hashes(run),
         **weights,
     )
 

@@ -1,0 +1,235 @@
+"""What each way to a small generator keeps of its teacher: the table of the compression results.
+
+    nice -n 15 python benchmarks/compression.py --status              # what there is; trains nothing
+    nice -n 15 python benchmarks/compression.py --rows main           # the same command again resumes
+    nice -n 15 python benchmarks/compression.py --rows ablations --seeds 0
+    nice -n 15 python benchmarks/compression.py --rows ours-10 --proxy --set train.lr=2e-3 --tag fast   # a short look
+    nice -n 15 python benchmarks/compression.py --rows all --judge-only --out benchmarks/results        # the table
+
+32 x 32 kittens. Every row is a run of the pipeline's own stages, made from one base recipe (`compression_rows.py`) in a
+folder WORK/ROW-STEPS/SEED, exported to ONNX and judged on that file: N pictures of the same latents for every row,
+against as many held-out pictures and against the teacher's. Intervals are 95 % (ganlet/metrics/intervals.py), changes
+are paired. Two such commands may run side by side: what one of them trains is left alone by the other. One thread each,
+so that results are bit-equal whatever else the machine does; its seconds are no benchmark.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from compression_judge import Judge
+from compression_rows import (
+    PROXY_SAMPLES,
+    PROXY_STEPS,
+    ROWS,
+    SAMPLES,
+    SHORT_STEPS,
+    STEPS,
+    Row,
+    changed,
+    recipe_of,
+)
+from compression_tables import write_results
+from ganlet.artifact import CONFIG, load_stage
+from ganlet.errors import GanletError
+from ganlet.exporting import TARGETS, Wish
+from ganlet.files import read_json
+from ganlet.pipeline import STEPS as MAKE
+from ganlet.pipeline import Workplace
+from ganlet.ui import Terminal
+
+STAGE = {"teacher": "teacher", "distill": "student"}  # the folder that each section's stage makes
+INT8 = "generator.int8.onnx"
+
+
+class Bench:
+    """The rows that were asked for, where their folders are, and how they come to be."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.work: Path = options.work
+        self.options = options
+        self.seeds = [int(seed) for seed in options.seeds.split(",")]
+        self.observer = Terminal()
+        self.rows = chosen(options.rows, options.tag, dict(_pair(word) for word in options.set))
+
+    def steps(self, row: Row) -> int:
+        if self.options.steps:
+            return int(self.options.steps)
+        return PROXY_STEPS if self.options.proxy else STEPS if row.group == "main" else SHORT_STEPS
+
+    def folder(self, row: Row, seed: int) -> Path:
+        if row.name == "teacher":
+            return self.work / "teacher" / str(seed)
+        return self.work / f"{row.name}-{self.steps(row)}" / str(seed)
+
+    def trained(self, row: Row) -> Row:
+        """The row whose stage a row's file is made from: itself, unless it says another."""
+        return next(r for r in ROWS if r.name == row.of) if row.of else row
+
+    def stage_folder(self, row: Row, seed: int) -> Path:
+        row = self.trained(row)
+        return self.folder(row, seed) / STAGE[row.section]
+
+    def is_trained(self, row: Row, seed: int) -> bool:
+        return (self.stage_folder(row, seed) / CONFIG).is_file()
+
+    def train(self, row: Row, seed: int) -> bool:
+        """Train a row, and its teacher before it. False where another process is at it."""
+        row = self.trained(row)
+        if self.is_trained(row, seed):
+            return True
+        if row.section == "distill" and not self.train(TEACHER, seed):
+            return False
+        with lock(self.folder(row, seed)) as mine:
+            if mine and not self.is_trained(row, seed):
+                recipe = recipe_of(row, seed, self.steps(row), str(self.folder(TEACHER, seed)))
+                print(f"# training {self.folder(row, seed)}", flush=True)
+                MAKE[row.section](Workplace.open(recipe, self.folder(row, seed), self.observer))
+            return mine
+
+    def file(self, row: Row, seed: int) -> Path:
+        """The exported file of a row. Raises GanletError where it cannot be made here."""
+        run, stage = self.folder(self.trained(row), seed), load_stage(self.stage_folder(row, seed))
+        TARGETS["onnx"](stage, run, Wish(), self.observer)
+        if not row.of:
+            return run / "generator.onnx"
+        TARGETS["onnx"](stage, run, Wish(precision="int8"), self.observer)
+        if not (run / INT8).is_file():
+            raise GanletError("not_verified: this version exports no int8 file; merge one that does.")
+        return run / INT8
+
+    def status(self) -> None:
+        """What there is of each row, read from disk."""
+        for row in self.rows:
+            steps = "until it stops falling" if row is TEACHER else f"{self.steps(row)} steps"
+            print(f"{row.name:24} {steps:22} " + "  ".join(self._state(row, s) for s in self.seeds))
+
+    def _state(self, row: Row, seed: int) -> str:
+        if self.is_trained(row, seed):
+            return f"{seed}: trained"
+        cost = self.stage_folder(row, seed) / "checkpoint" / "cost.json"
+        return f"{seed}: at step {read_json(cost)['step']}" if cost.is_file() else f"{seed}: -"
+
+
+TEACHER = next(row for row in ROWS if row.name == "teacher")
+
+
+def chosen(names: str, tag: str, changes: dict[str, Any]) -> list[Row]:
+    """The rows that a list of names means; with changes each gets the tag in its name."""
+    known = {"all": list(ROWS)} | {row.name: [row] for row in ROWS}
+    for row in ROWS:
+        known.setdefault(row.group, []).append(row)
+    unknown = [name for name in names.split(",") if name not in known]
+    if unknown:
+        raise SystemExit(f"--rows {','.join(unknown)}: unknown; there are {', '.join(known)}")
+    rows = list(dict.fromkeys(row for name in names.split(",") for row in known[name]))
+    if not changes:
+        return rows
+    if not tag:
+        raise SystemExit("--set makes other rows than the table's; give them a name with --tag")
+    what = ", ".join(f"{key} = {value}" for key, value in changes.items())
+    made = [row for row in rows if row.tables is not None]
+    return [
+        replace(row, name=f"{row.name}.{tag}", what=f"{row.name}, {what}", tables=changed(row.tables or {}, changes))
+        for row in made
+    ]
+
+
+def _pair(word: str) -> tuple[str, Any]:
+    key, _, text = word.partition("=")
+    return key, tomllib.loads(f"v = {text}")["v"]
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[bool]:
+    """True within, where no other process holds the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
+def judge(bench: Bench, rows: Sequence[Row], samples: int) -> None:
+    """Measure what is trained, and write the table of it."""
+    judge = Judge(bench.work, samples, bench.observer)
+    results: list[dict[str, Any]] = []
+    sheets: dict[str, Any] = {"data": judge.data_sheet()}
+    for row in rows:
+        for seed in bench.seeds:
+            teacher = bench.folder(TEACHER, seed) / "generator.onnx"
+            if not bench.is_trained(row, seed) or not bench.is_trained(TEACHER, seed):
+                continue
+            bench.file(TEACHER, seed)
+            about = {"row": row.name, "what": row.what, "seed": seed, "group": row.group}
+            try:
+                path = bench.file(row, seed)
+            except GanletError as error:
+                results.append(about | {"not_verified": str(error)})
+                continue
+            training = load_stage(bench.stage_folder(row, seed)).training
+            others = {"teacher": teacher} | {
+                against: bench.folder(other, seed) / "generator.onnx"
+                for against, other in (("basework", BASE), ("ablation-whole", WHOLE))
+                if bench.is_trained(other, seed)
+            }
+            for other in (BASE, WHOLE):
+                if bench.is_trained(other, seed):
+                    bench.file(other, seed)
+            spent = {key: training[key] for key in ("steps", "images", "seconds")}
+            results.append(about | spent | judge.figures(path, teacher, others))
+            if seed == bench.seeds[0]:
+                sheets[row.name] = judge.sheet(path)
+    command = shlex.join(["python", *sys.argv])
+    write_results(bench.options.out or bench.work, results, sheets, samples, command)
+
+
+BASE = next(row for row in ROWS if row.name == "basework")
+WHOLE = next(row for row in ROWS if row.name == "ablation-whole")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    home = Path(os.environ.get("GANLET_CACHE", Path.home() / ".cache" / "ganlet"))
+    parser.add_argument("--work", type=Path, default=home / "compression", help="folder of all runs, which resumes")
+    parser.add_argument("--rows", default="all", help="all, main, ablations, alpha, or names with commas between")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--steps", type=int, help="of every student, in place of the table's")
+    parser.add_argument("--samples", type=int, help="pictures on each side of a distance")
+    parser.add_argument("--proxy", action="store_true", help="short runs and fewer pictures, for choosing settings")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change the rows' section")
+    parser.add_argument("--tag", default="", help="name of what --set makes")
+    parser.add_argument("--status", action="store_true", help="print what there is and stop")
+    parser.add_argument("--judge-only", action="store_true", help="train nothing; measure what is there")
+    parser.add_argument("--out", type=Path, help="folder of the table, its JSON and the sheet; WORK unless told")
+    options = parser.parse_args()
+    bench = Bench(options)
+    bench.status()
+    if options.status:
+        return
+    for row in bench.rows:  # a fault in a row's recipe is found before hours of work
+        if row.tables is not None:
+            recipe_of(row, 0, bench.steps(row), "teacher")
+    if not options.judge_only:
+        for seed in bench.seeds:
+            for row in bench.rows:
+                if not bench.train(row, seed):
+                    print(f"# {row.name} of seed {seed}: another process is at it", flush=True)
+    judge(bench, bench.rows, options.samples or (PROXY_SAMPLES if options.proxy else SAMPLES))
+    print(json.dumps({"rows": len(bench.rows), "seeds": bench.seeds}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The rows of `compression.py`: one base recipe, and what each row changes in it. Nothing here runs anything."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from ganlet.recipe import Recipe, parse_recipe
+
+Tables = dict[str, Any]
+STEPS, SHORT_STEPS, PROXY_STEPS = 10_000, 4_000, 1_500
+BATCH = 32
+SAMPLES, PROXY_SAMPLES = 5_000, 2_000
+CRITIC_WIDTHS = [32, 64, 128]
+
+DATA: Tables = {"source": "kittens", "size": 32, "count": 25_000, "holdout": 0.2}  # 20,000 to train on, 5,000 held out
+TEACHER: Tables = {  # trained until its distance to the training pictures has not fallen for 5,000 steps
+    "latent": 100,
+    "widths": [256, 128, 64],
+    "loss": "non-saturating",
+    "critic": {"widths": CRITIC_WIDTHS},
+    "train": {
+        "images": 30_000 * BATCH,
+        "batch": BATCH,
+        "lr": 2e-4,
+        "lr_critic": 4e-4,
+        "ema": 0.995,
+        "evaluate_steps": 1000,
+        "evaluate_samples": 2000,
+        "patience": 5,
+        "checkpoint_steps": 500,
+        "progress_steps": 1000,
+    },
+}
+TRAIN: Tables = {"batch": BATCH, "checkpoint_steps": 500, "progress_steps": 1000}
+OURS: Tables = {
+    "alpha": 0.09,
+    "pixel": "l1",
+    "features": 1.0,
+    "init": "teacher",
+    "critic": "teacher",
+    "train": TRAIN | {"lr": 1e-3, "lr_critic": 4e-4, "decay": 0.3, "ema": 0.995},
+}
+# Its student has a layer fewer, its second layer jumps x4; a quarter, then half of the teacher's widths (512-256-... of
+# 2048-1024-512-...); a fresh instance-norm critic, Adam 5e-4 with betas (0, 0.999), no average.
+BASE_WORK: Tables = {
+    "widths": [64, 32],
+    "strides": [4, 2],
+    "alpha": 0.05,
+    "pixel": "mse",
+    "critic": {"widths": CRITIC_WIDTHS, "norm": "instance", "spectral": False},
+    "train": TRAIN | {"lr": 5e-4, "betas": [0.0, 0.999], "ema": 0.0},
+}
+SAME_SIZE, TENTH, TWENTIETH = [64, 64, 48], [32, 48, 32], [16, 40, 24]
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One line of the table: a stage that is trained, or a file made of another row's stage."""
+
+    name: str
+    what: str
+    section: str = "distill"
+    tables: Tables | None = None
+    """The recipe's section; None for a file."""
+    of: str = ""
+    """Of a file: the row whose generator it is made from."""
+    group: str = "main"
+
+
+def changed(tables: Tables, changes: Tables) -> Tables:
+    """Tables with `{"train.lr": 1e-3, ...}` set."""
+    made = copy.deepcopy(tables)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        table = made
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[last] = value
+    return made
+
+
+def ours(widths: list[int], **more: Any) -> Tables:
+    return changed(OURS, {"widths": widths}) | more
+
+
+FRESH_CRITIC = {"widths": CRITIC_WIDTHS}
+ABLATIONS: dict[str, tuple[str, Tables]] = {
+    "whole": ("what the rest is held against", {}),
+    "no-init": ("from random weights", {"init": "random"}),
+    "no-critic": ("a fresh critic of the same shape", {"critic": FRESH_CRITIC}),
+    "no-pixel": ("without the pixel term", {"pixel": "none"}),
+    "mse": ("MSE in place of L1", {"pixel": "mse"}),
+    "no-features": ("without critic features", {"features": 0.0}),
+    "no-adversary": ("alpha = 0: no adversarial term", {"alpha": 0.0}),
+    "no-distance": ("alpha = 1: the kept critic alone", {"alpha": 1.0, "pixel": "none", "features": 0.0}),
+    "no-average": ("without EMA", {"train.ema": 0.0}),
+    "no-decay": ("a constant learning rate", {"train.decay": 0.0}),
+    "adapters": ("+ generator features through 1 x 1 adapters", {"adapters": 0.3}),
+    "relation": ("+ relations within a batch", {"relation": 1.0}),
+    "perceptual": ("+ LPIPS (AlexNet)", {"perceptual": 1.0}),
+    "gate": ("+ critic gated above a balance of 0.8", {"gate": 0.8}),
+    "mixed": ("half of the critic's real pictures are the teacher's", {"real_share": 0.5}),
+    "alpha-rises": ("alpha from 0.02 to 0.2", {"alpha": 0.02, "alpha_end": 0.2}),
+    "augment": ("+ DiffAugment", {"train.augment": ["color", "translation", "cutout"]}),
+    "separable": ("depthwise-separable blocks of the same size", {"block": "separable", "widths": [52, 96, 64]}),
+    "resize": ("resize-convolution blocks of the same size", {"block": "resize", "widths": [32, 64, 40]}),
+}
+
+ROWS = [
+    Row("teacher", "256-128-64, trained until its distance stops falling", "teacher", TEACHER),
+    Row("basework", "the base work: joint loss, alpha 0.05, MSE, fresh critic", tables=BASE_WORK),
+    Row(
+        "scratch",
+        "as large, without a teacher",
+        "teacher",
+        changed(TEACHER, {"widths": SAME_SIZE, "train": TRAIN | {"lr": 2e-4, "lr_critic": 4e-4}}),
+    ),
+    Row("ours-same", "ours, as large", tables=ours(SAME_SIZE)),
+    Row("ours-10", "ours, 1/10 of the teacher", tables=ours(TENTH)),
+    Row("ours-20", "ours, 1/20", tables=ours(TWENTIETH)),
+    Row("ours-10-int8", "ours, int8: 1/40 of the bytes", of="ours-10"),
+    Row("ours-20-int8", "ours, int8: 1/80 of the bytes", of="ours-20"),
+    Row(
+        "basework-batch8",
+        "the base work at batch 8, as many steps",
+        tables=changed(BASE_WORK, {"train.batch": 8}),
+    ),
+    *(
+        Row(f"ablation-{name}", what, tables=changed(ours(TENTH), changes), group="ablations")
+        for name, (what, changes) in ABLATIONS.items()
+    ),
+    *(
+        Row(f"alpha-{alpha}", f"the base work at alpha {alpha}", tables=BASE_WORK | {"alpha": alpha}, group="alpha")
+        for alpha in (0.3, 0.05, 0.01, 0.001)
+    ),
+]
+
+
+def recipe_of(row: Row, seed: int, steps: int, teacher: str) -> Recipe:
+    """The recipe of a row that is trained: one thread, so that its bytes are the same on a busy machine."""
+    tables = copy.deepcopy(row.tables or {})
+    if row.section == "distill":
+        tables["from"] = teacher
+    if row.name != "teacher":
+        tables["train"]["images"] = steps * tables["train"]["batch"]
+    return parse_recipe(
+        {
+            "run": {"name": f"{row.name}-{seed}", "seed": seed, "device": "cpu", "threads": 1},
+            "data": DATA,
+            row.section: tables,
+        }
+    )

@@ -1,0 +1,89 @@
+"""The table, the JSON and the sheet of pictures of `compression.py`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ganlet.device.pictures import encode_png, grid
+from ganlet.files import write_bytes, write_json, write_text
+
+WHOLE = "ablation-whole"
+MARGIN_PX = 130  # for the rows' names on the sheet
+Result = dict[str, Any]
+
+
+def write_results(
+    folder: Path, results: Sequence[Result], sheets: Mapping[str, Any], samples: int, command: str
+) -> None:
+    """FOLDER/compression.txt, .json and .png; the table is printed as well."""
+    text = f"$ {command}\n\n" + table(results, samples)
+    print(text)
+    write_text(folder / "compression.txt", text)
+    write_json(folder / "compression.json", {"samples": samples, "net": "lite0", "results": list(results)})
+    if sheets:
+        write_bytes(folder / "compression.png", sheet(sheets))
+
+
+def table(results: Sequence[Result], samples: int) -> str:
+    """A line a row, with the mean over its seeds and their range; then what each seed says of it, with intervals."""
+    k = f"{samples / 1000:g}k"
+    lines = [
+        f"fd = fd_lite0_{k}, kid = 1000 x kid_lite0_{k}: mean over seeds (lowest to highest seed).",
+        "",
+        f"{'row':24} {'seeds':>5} {'parameters':>10} {'MB':>6} {'teacher/':>8} {'steps':>6} {'fd to data':>22} "
+        f"{'kid to data':>20} {'fd to teacher':>22}",
+    ]
+    names = list(dict.fromkeys(r["row"] for r in results))
+    for name in names:
+        of = [r for r in results if r["row"] == name and "fd" in r]
+        if not of:
+            reason = next(r["not_verified"] for r in results if r["row"] == name)
+            lines.append(f"{name:24} {reason}")
+            continue
+        first = of[0]
+        lines.append(
+            f"{name:24} {len(of):5} {first['parameters']:10,} {first['file_mb']:6.3f} {first['of_teacher']:8.1f} "
+            f"{first['steps']:6} {_over(of, 'fd', 1, 1):>22} {_over(of, 'kid', 1000, 2):>20} "
+            f"{_over(of, 'fd_teacher', 1, 1):>22}"
+        )
+    lines += ["", "Each seed: fd to data with its 95 % interval, and paired changes of it in percent"]
+    lines += ["", f"{'row':24} {'seed':>4} {'fd to data':>26} {'to its teacher':>24} {'to the base work':>24} "
+              f"{'to ablation-whole':>24} {'minutes':>8}"]  # fmt: skip
+    for r in results:
+        if "fd" in r:
+            cells = [
+                _interval(r.get(f"change_to_{o}_percent"), "+.1f") for o in ("teacher", "basework", "ablation-whole")
+            ]
+            lines.append(f"{r['row']:24} {r['seed']:4} {_interval(r['fd'], '.1f'):>26} {cells[0]:>24} {cells[1]:>24} "
+                         f"{cells[2]:>24} {r['seconds'] / 60:8.0f}")  # fmt: skip
+    lines += ["", "What the rows are", ""] + [
+        f"{name:24} {next(r['what'] for r in results if r['row'] == name)}" for name in names
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _over(results: Sequence[Result], key: str, scale: float, digits: int) -> str:
+    values = [scale * r[key]["value"] for r in results if key in r]
+    if not values:
+        return "-"
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def _interval(found: Mapping[str, float] | None, form: str) -> str:
+    return "-" if found is None else f"{found['value']:{form}} ({found['low']:{form}} to {found['high']:{form}})"
+
+
+def sheet(rows: Mapping[str, Any]) -> bytes:
+    """Pictures (n, H, W, 3) of the same latents side by side, a line a row, its name before it."""
+    lines = [grid(pictures, columns=len(pictures)) for pictures in rows.values()]
+    pictures = Image.fromarray(np.concatenate(lines))
+    whole = Image.new("RGB", (MARGIN_PX + pictures.width, pictures.height), "white")
+    whole.paste(pictures, (MARGIN_PX, 0))
+    draw = ImageDraw.Draw(whole)
+    for number, name in enumerate(rows):
+        draw.text((4, number * len(lines[0]) + len(lines[0]) // 2 - 6), name, fill="black")
+    return encode_png(np.asarray(whole))

@@ -1,0 +1,267 @@
+"""`ganlet search`: students around the recipe's own are trained for a short time, and the best one is written out."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ganlet.artifact import Stage
+from ganlet.device.footprint import measure
+from ganlet.errors import GanletError
+from ganlet.files import MB, read_json, write_bytes, write_json, write_text
+from ganlet.observer import Observer, Update
+from ganlet.pipeline import STEPS, Workplace, distill
+from ganlet.recipe import Recipe, Search, save_recipe
+from ganlet.report import search_png, search_svg
+from ganlet.search import (
+    Candidate,
+    Point,
+    Rules,
+    Trial,
+    applied,
+    choose,
+    front_numbers,
+    open_study,
+    run_search,
+    suggest,
+    trials_of,
+)
+
+FOLDER = "search"
+BEST = "best.toml"
+
+
+@dataclass(frozen=True)
+class Hushed:
+    """An observer for the runs inside a trial: bars, but not a sentence for every stage."""
+
+    inner: Observer
+    trial: str
+
+    def say(self, text: str) -> None:
+        """A trial has its own line in the end."""
+
+    def watch(self, label: str, unit: str) -> AbstractContextManager[Update]:
+        return nullcontext(lambda done, total: None) if label == "data" else self.inner.watch(self.trial, unit)
+
+
+class Proxy:
+    """The objective: what a student costs as an ONNX file here, and its distance after a short distillation."""
+
+    def __init__(self, place: Workplace, source: Stage) -> None:
+        from ganlet.verify import DistanceToData
+
+        recipe = place.recipe
+        assert recipe.search is not None
+        self.place, self.source, self.search = place, source, recipe.search
+        indices, _ = place.pictures.split(recipe.data.holdout, recipe.data.seed)
+        self.measure_distance = DistanceToData(
+            place.pictures,
+            indices,
+            net_name=recipe.verify.features,
+            samples=self.search.samples,
+            seed=recipe.run.seed,
+        )
+
+    def folder(self, point: Point) -> Path:
+        """Named by what the point is: a trial that is queued again finds what there is of it."""
+        digest = hashlib.sha256(json.dumps(asdict(point), sort_keys=True).encode()).hexdigest()
+        return self.place.run / FOLDER / "trials" / digest[:12]
+
+    def cost(self, point: Point) -> tuple[float, float]:
+        """Size of generator.onnx and median time of one picture: neither depends on what the weights are."""
+        from ganlet.compress.distill import distill_plan
+        from ganlet.export.onnx_export import onnx_bytes
+        from ganlet.models import build_generator
+
+        known = self.folder(point) / "cost.json"
+        if known.is_file():
+            found = read_json(known)
+            return float(found["model_mb"]), float(found["latency_ms"])
+        plan = distill_plan(self._recipe(point, 0, 0), self.source)
+        path = self.folder(point) / "untrained.onnx"
+        write_bytes(path, onnx_bytes(build_generator(plan.generator), ""))
+        model_mb, latency_ms = path.stat().st_size / MB, measure(path).latency_p50_ms
+        path.unlink()
+        write_json(known, {"model_mb": model_mb, "latency_ms": latency_ms})
+        return model_mb, latency_ms
+
+    def distance(self, point: Point, rung: int) -> float:
+        """Of the last rung the mean over its seeds."""
+        seeds = self.search.seeds if rung == self.search.rungs - 1 else 1
+        return sum(self._distance(point, rung, number) for number in range(seeds)) / seeds
+
+    def _distance(self, point: Point, rung: int, number: int) -> float:
+        from ganlet.training.load import load_generator
+
+        folder = self.folder(point) / f"rung{rung}-seed{number}"
+        recipe = self._recipe(point, rung, number)
+        stage = distill(replace(self.place, recipe=recipe, run=folder, observer=self._hushed(point, rung)))
+        known = folder / "distance.json"
+        of = {"key": stage.key, "samples": self.search.samples}
+        if known.is_file() and of.items() <= (found := read_json(known)).items():
+            return float(found["distance"])
+        distance = self.measure_distance(load_generator(stage))
+        write_json(known, of | {"distance": distance})
+        return distance
+
+    def _recipe(self, point: Point, rung: int, number: int) -> Recipe:
+        """A recipe that distils the source alone, for a part of the pictures."""
+        recipe = applied(self.place.recipe, point, self.search.images_at(rung))
+        assert recipe.distill is not None
+        run = recipe.run.model_copy(update={"seed": recipe.run.seed + number})
+        alone = recipe.distill.model_copy(update={"teacher_run": str(self.source.folder)})
+        changes = {"run": run, "teacher": None, "transfer": None, "distill": alone, "compress": ()}
+        return recipe.model_copy(update=changes)
+
+    def _hushed(self, point: Point, rung: int) -> Hushed:
+        return Hushed(self.place.observer, f"{'-'.join(map(str, point.widths))} {rung + 1}/{self.search.rungs}")
+
+
+def search_recipe(
+    recipe: Recipe,
+    run: Path,
+    observer: Observer,
+    *,
+    storage: str | None = None,
+    target_mb: float | None = None,
+    pick: int | None = None,
+) -> dict[str, Any]:
+    """Search around the recipe's student; the same call again goes on, and with more trials goes further.
+
+    Writes RUN/search/search.json, front.svg, front.png and best.toml, the recipe of the chosen trial: the one numbered
+    `pick`, else the nearest to the data of at most `target_mb` and within the recipe's budgets. Returns search.json.
+    """
+    from ganlet.training.state import seed_of
+
+    search = recipe.search
+    if search is None or recipe.distill is None:
+        raise GanletError(f"Recipe {recipe.run.name} has no [search] section; add one, it may be empty.")
+    place = Workplace.open(recipe, run, observer)
+    (run / FOLDER).mkdir(parents=True, exist_ok=True)
+    study = open_study(storage or f"sqlite:///{(run / FOLDER / 'study.sqlite3').absolute()}", study_name(recipe, place))
+    made = [STEPS[name](place) for name in ("teacher", "transfer") if getattr(recipe, name) is not None]
+    source = made[-1] if made else place.source(recipe.distill.teacher_run)
+    recipe = with_widths(recipe, source)
+    place = replace(place, recipe=recipe)
+    ask = asker(recipe, search, source)
+    rules = Rules(
+        trials=search.trials,
+        rungs=search.rungs,
+        reduction=search.reduction,
+        seed_of_trial=lambda number: seed_of(recipe.run.seed, "search", number) % 2**32,
+    )
+    try:
+        run_search(study, Proxy(place, source), ask, rules, observer.say)
+    finally:
+        document = write_document(recipe, run, trials_of(study), ask)
+    return write_choice(recipe, run, document, target_mb, pick)
+
+
+def with_widths(recipe: Recipe, source: Stage) -> Recipe:
+    """The recipe with its student's widths, where it gives them as a fraction of its teacher's."""
+    from ganlet.compress.distill import student_config
+    from ganlet.training.load import generator_config_of
+
+    distill = recipe.distill
+    if distill is None or distill.width is None:
+        return recipe
+    student = student_config(distill, generator_config_of(source))
+    shape = {"widths": student.widths, "strides": student.strides, "kernels": student.kernels, "width": None}
+    return recipe.model_copy(update={"distill": distill.model_copy(update=shape)})
+
+
+def study_name(recipe: Recipe, place: Workplace) -> str:
+    """Trials of another teacher, space or other pictures are never mixed with these; more of them are."""
+    sections = ("data", "teacher", "transfer", "distill", "search", "verify")
+    return f"{recipe.run.name}-{recipe.key(*sections, data_sha256=place.pictures.sha256)[:16]}"
+
+
+def asker(recipe: Recipe, search: Search, source: Stage) -> Callable[[Any], Point]:
+    """What draws a point of a trial. Raises GanletError where students can start as the recipe wants in no way."""
+    from ganlet.compress.distill import distill_plan
+    from ganlet.models import build_generator
+    from ganlet.models.config import partners
+    from ganlet.models.init import can_start_from
+    from ganlet.training.load import generator_config_of
+
+    base, teacher = recipe.distill, generator_config_of(source)
+    assert base is not None
+    narrow = base.model_copy(update={"widths": (1,) * len(base.widths), "init": "random"})
+    student = distill_plan(recipe.model_copy(update={"distill": narrow}), source).generator
+    obstacle = can_start_from(build_generator(student), build_generator(teacher))
+    if obstacle and "random" not in search.init:
+        raise GanletError(f'search.init = ["teacher"] is not possible: {obstacle}; add "random".')
+    most = [None if p is None else teacher.widths[p] for p in partners(student, teacher)[:-1]]
+    return lambda trial: suggest(trial, search, base, None if obstacle else most)
+
+
+# ---------------------------------------------------------------- results
+
+
+class Fixed:
+    """Suggests what a trial was: its parameters as the storage has them."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return float(self.params[name])
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return self.params[name]
+
+
+def write_document(recipe: Recipe, run: Path, trials: list[Trial], ask: Callable[[Any], Point]) -> dict[str, Any]:
+    """RUN/search/search.json and the picture of the front, of whatever trials there are."""
+    done = [candidate for trial in trials if (candidate := trial.candidate) is not None]
+    fronts = front_numbers([candidate.values for candidate in done])
+    on_front = {candidate.number for candidate, number in zip(done, fronts, strict=True) if number == 0}
+    rows = []
+    for trial in trials:
+        whole = trial.state in ("complete", "stopped")
+        row = asdict(trial) | {"front": trial.number in on_front}
+        row |= {"distance": trial.distances[-1] if trial.distances else None}
+        rows.append(row | {"point": asdict(ask(Fixed(trial.params))) if whole else None})
+    document = {
+        "schema": 1,
+        "run": recipe.run.name,
+        "features": recipe.verify.features,
+        "samples": recipe.search.samples if recipe.search else 0,
+        "trials": rows,
+        "chosen": None,
+    }
+    write_json(run / FOLDER / "search.json", document)
+    return document
+
+
+def write_choice(
+    recipe: Recipe, run: Path, document: dict[str, Any], target_mb: float | None, pick: int | None
+) -> dict[str, Any]:
+    """best.toml and the chosen trial's number in search.json; nothing where no trial ran to its end."""
+    rows = {row["number"]: row for row in document["trials"]}
+    done = [
+        Candidate(row["number"], row["model_mb"], row["distance"], row["latency_ms"])
+        for row in document["trials"]
+        if row["state"] == "complete"
+    ]
+    if pick is not None:
+        if pick not in {candidate.number for candidate in done}:
+            raise GanletError(
+                f"--pick {pick} is no trial that ran to its end; expected one of "
+                f"{', '.join(str(candidate.number) for candidate in done) or 'none, there is none yet'}."
+            )
+        chosen: Candidate | None = next(candidate for candidate in done if candidate.number == pick)
+    else:
+        limit_mb = min((mb for mb in (target_mb, recipe.budget.model_mb) if mb is not None), default=None)
+        chosen = choose(done, limit_mb, recipe.budget.latency_ms)
+    if chosen is not None:
+        document = document | {"chosen": chosen.number}
+        save_recipe(applied(recipe, Point(**rows[chosen.number]["point"])), run / FOLDER / BEST)
+        write_json(run / FOLDER / "search.json", document)
+    write_text(run / FOLDER / "front.svg", search_svg(document))
+    write_bytes(run / FOLDER / "front.png", search_png(document))
+    return document
