@@ -125,6 +125,23 @@ def whole_report() -> dict[str, Any]:
     }
 
 
+def quantised_report() -> dict[str, Any]:
+    """The same run with an int8 file beside generator.onnx."""
+    report = whole_report()
+    int8 = dict(report["artifacts"][0]) | {
+        "path": "generator.int8.onnx",
+        "precision": "int8",
+        "model_mb": 0.29,
+        "quality": {"fd_lite0_2k": around(42.91, 1.5)},
+        "change_percent": {"value": 0.8, "low": 0.1, "high": 1.5},
+        "latency_ms": {"p50": 0.71, "p95": 0.88},
+        "provider": "CPUExecutionProvider",
+    }
+    int8["parity"] = int8["parity"] | {"max_abs": 0.31, "psnr_db": 40.7}
+    report["artifacts"].append(int8)
+    return report
+
+
 def failed_report() -> dict[str, Any]:
     """The same run, but its student is too far from the data and its file too large."""
     report = whole_report()
@@ -246,3 +263,8 @@ def bare() -> dict[str, Any]:
 @pytest.fixture
 def undecided() -> dict[str, Any]:
     return undecided_report()
+
+
+@pytest.fixture
+def quantised() -> dict[str, Any]:
+    return quantised_report()

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -87,6 +88,26 @@ def test_pictures_are_the_files_themselves_and_are_described(run: Path) -> None:
     assert all(image["alt"] and image["width"] == "206" for image in images)
     content = base64.b64decode(str(images[0]["src"]).partition(",")[2])
     assert content == (run / "samples" / "teacher.png").read_bytes()
+
+
+def test_every_artefact_is_on_the_page(quantised: dict[str, Any], make_run: MakeRun) -> None:
+    run = make_run(quantised)
+    shutil.copy(run / "samples" / "generator.onnx.png", run / "samples" / "generator.int8.onnx.png")
+    parsed = Parsed(page_of(run))
+    for figure in ("generator.int8.onnx int8", "40.7 dB", "42.91", "+0.8 % +0.1 to +1.5 %", "0.71 / 0.88 CPU", "0.29"):
+        assert figure in parsed.text
+    alts = [attrs["alt"] for tag, attrs in parsed.tags if tag == "img"]
+    assert alts[3] == "Pictures that generator.int8.onnx draws from the same latents."
+    assert len(alts) == 7 and "training data" in str(alts[4])
+
+
+def test_a_path_of_a_report_reads_no_other_picture(quantised: dict[str, Any], make_run: MakeRun) -> None:
+    run = make_run(quantised)
+    (run.parent / "secret.png").write_bytes((run / "samples" / "data.png").read_bytes())
+    for path in ("../../secret", str(run.parent / "secret")):
+        quantised["artifacts"][1]["path"] = path
+        (run / "report.json").write_text(json.dumps(quantised))
+        assert page_of(run).count("<img ") == 6
 
 
 def test_headings_are_in_order_and_the_verdict_is_the_first(run: Path) -> None:

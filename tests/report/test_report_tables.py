@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ganlet.report import checks_table, summary_table
+from ganlet.report import artifacts_table, checks_table, summary_table
 from ganlet.report.tables import summary_rows
 
 MINUS = "\N{MINUS SIGN}"
@@ -54,3 +54,11 @@ def test_long_names_and_markup_stay_what_they_are(passed: dict[str, Any]) -> Non
     text = printed(checks_table(passed))
     assert "[red]a long" in text and "✓ passed" in text and "3.2 %" in text
     assert [row.stage for row in summary_rows(passed)] == ["teacher", "transfer"]
+
+
+def test_every_artefact_has_a_line(quantised: dict[str, Any], bare: dict[str, Any]) -> None:
+    text = printed(artifacts_table(quantised))
+    plain, int8 = (next(line for line in text.splitlines() if name in line) for name in ("or.onnx", "int8.onnx"))
+    assert plain.split() == ["generator.onnx", "1.12", "141.3", "42.58", "\N{EN DASH}", "1.23", "121.7"]
+    assert int8.split() == ["generator.int8.onnx", "0.29", "40.7", "42.91", "+0.8", "%", "0.71", "121.7"]
+    assert "…" not in text and "None" not in printed(artifacts_table(bare))

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganlet.artifact import Stage, describe_file, find_stage, stages_of
+from ganlet.artifact import Stage, find_stage, stages_of
 from ganlet.data import PictureSet
 from ganlet.device import Sampler
 from ganlet.device.runner import Runner
-from ganlet.files import MB, write_json
+from ganlet.files import MB, sha256_file, write_json
 from ganlet.recipe import Recipe
 from ganlet.verify.artefacts import (
     ONNX,
@@ -143,7 +143,7 @@ def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pic
         "budget",
         report=REVISION,
         data=pictures.sha256,
-        **{name: describe_file(run / name)["sha256"] for name in artefact_names(recipe) if (run / name).is_file()},
+        **{name: sha256_file(run / name) if (run / name).is_file() else "" for name in artefact_names(recipe)},
         **engine_hashes(run),
         **weights,
     )
