@@ -15,9 +15,11 @@ from onnx.reference import ReferenceEvaluator
 
 from ganlet.device import OnnxRunner, latents
 from ganlet.errors import GanletError
-from ganlet.export import to_fp16, to_int8
+from ganlet.export import lowered, to_fp16, to_int8
 from ganlet.export.calibrate import BINS, METHODS, Histogram, entropy, least_squares, minmax, percentile
 from ganlet.export.int8 import quantised_weight
+from ganlet.export.onnx_export import onnx_bytes
+from ganlet.models import GeneratorConfig, build_generator, initialise
 
 Z = latents(0, 0, 16, 8)
 
@@ -208,3 +210,27 @@ def test_a_tensor_of_nothing_but_zeros_has_a_scale(plain: ModelProto) -> None:
             tensor.CopyFrom(numpy_helper.from_array(-np.abs(numpy_helper.to_array(tensor)) * 0 - 1, tensor.name))
     for profile in ("cpu-int8", "trt-int8"):
         assert np.isfinite(drawn_by(to_int8(dead, profile))).all()
+
+
+# ---------------------------------------------------------------- other blocks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("block", "kinds"),
+    [
+        ("separable", ["Gemm", "Reshape", "Conv", "DepthToSpace", "Slice", "Conv", "ConvTranspose", "Tanh"]),
+        ("resize", ["Gemm", "Reshape", "Resize", "Conv", "ConvTranspose", "Tanh"]),
+    ],
+)
+def test_the_other_blocks_of_a_generator_have_every_precision(block: Any, kinds: list[str]) -> None:
+    config = GeneratorConfig(latent=8, widths=(12, 8), strides=(2, 2), kernels=(4, 4), channels=3, block=block)
+    generator = build_generator(config)
+    initialise(generator, 0)
+    model = onnx.load_from_string(onnx_bytes(generator, ""))
+    expected = drawn_by(model)
+    made = to_int8(model)
+    assert [node.op_type for node in made.graph.node if not node.op_type.endswith("Linear")] == kinds
+    spread = float(expected.std())
+    for other in (made, to_int8(model, "trt-int8"), to_fp16(model), lowered(model, "sm75")):
+        assert float(np.abs(drawn_by(other) - expected).mean()) < 0.05 * spread

@@ -16,7 +16,7 @@ from onnx import ModelProto, NodeProto, helper
 from ganlet.errors import GanletError
 from ganlet.export.calibrate import COUNT, LEVELS, METHOD, METHODS, Histogram, histograms
 from ganlet.export.fold import fold_batch_norm
-from ganlet.export.graph import Array, Graph, layer_name
+from ganlet.export.graph import Array, Graph, attributes, layer_name
 from ganlet.export.lower import Form, rewritten
 from ganlet.export.profiles import forms_by, profile_named
 
@@ -67,7 +67,7 @@ def tensors_to_scale(model: ModelProto, keep: frozenset[str] = frozenset()) -> d
             relu = follows is not None and follows.op_type == "Relu"
             found[node.output[0]] = follows.output[0] if relu and follows is not None else node.output[0]
             made.add(node.output[0])
-        elif node.op_type in (*MOVING, "Relu") and node.input[0] in made:
+        elif (_moves(node) or node.op_type == "Relu") and node.input[0] in made:
             made.add(node.output[0])
     return found
 
@@ -85,6 +85,11 @@ def scales_by(
         top = METHODS[method](seen[decisive], levels)
         found[name] = Scale(float(np.float32(top / levels)) or 1.0, positive)
     return found
+
+
+def _moves(node: NodeProto) -> bool:
+    """Whether a node only moves or repeats values."""
+    return node.op_type in MOVING or (node.op_type == "Resize" and attributes(node).get("mode") == b"nearest")
 
 
 class _Writer:
@@ -115,7 +120,8 @@ class _Writer:
         for index, name in enumerate(node.input):
             copy.input[index] = self.known[name][0] if name in self.known else name
         self.nodes.append(copy)
-        if node.op_type in (*MOVING, "Relu") and source in self.known and output not in self.graph.outputs:
+        passes_on = (_moves(node) or node.op_type == "Relu") and output not in self.graph.outputs
+        if passes_on and source in self.known:
             self._pair(output, self.known[source][1])
 
     def _pair(self, name: str, scale: Scale) -> None:
