@@ -89,6 +89,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("exported/pruning"))
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.25, 0.5])
+    parser.add_argument(
+        "--targets-mb", type=float, nargs="+", default=[], help="sizes to come below, in place of ratios"
+    )
     parser.add_argument("--scopes", nargs="+", default=["global", "uniform"])
     parser.add_argument("--importances", nargs="+", default=IMPORTANCES)
     parser.add_argument("--round-to", type=int, default=4)
@@ -102,25 +105,26 @@ def main() -> None:
     pictures = load_pictures(data.source, size=data.size, channels=data.channels, count=data.count, seed=data.seed)
     judge: Judge | None = None
     rows = []
-    print(f"{'importance':12} {'scope':8} ratio  widths           MB      to the teacher           to the data")
-    for ratio in options.ratios:
+    print(f"{'importance':12} {'scope':8}  size  widths           MB      to the teacher           to the data")
+    sizes = [("target_mb", mb) for mb in options.targets_mb] or [("ratio", ratio) for ratio in options.ratios]
+    for size in sizes:
         for scope in options.scopes:
             for name in options.importances:
-                kept = options.work / f"{name}-{scope}-{ratio:g}-{options.tune_images}-{options.seed}"
+                kept = options.work / f"{name}-{scope}-{size[1]:g}-{options.tune_images}-{options.seed}"
                 word: Importance = "magnitude" if name == "random" else name
-                recipe = recipe_of(base, teacher.folder, options, ratio=ratio, scope=scope, importance=word)
+                recipe = recipe_of(base, teacher.folder, options, scope=scope, importance=word, **dict([size]))
                 with patch.dict(importances.SCORES, {word: random_scores} if name == "random" else {}):
                     stage = prune(Workplace(recipe, kept, pictures, observer))
                 known = kept / f"judged-{options.samples}.json"
                 if not known.is_file() or read_json(known)["weights"] != stage.weights_sha256:
                     judge = judge or Judge(pictures, base, teacher, options.samples)
                     write_json(known, {"weights": stage.weights_sha256} | judge.row(stage))
-                row = read_json(known) | {"importance": name, "scope": scope, "ratio": ratio}
+                row = read_json(known) | {"importance": name, "scope": scope} | dict([size])
                 rows.append(row)
                 widths = "-".join(map(str, row["widths"]))
                 told_mb = f"{row['model_mb']:.2f}"
                 print(
-                    f"{name:12} {scope:8} {ratio:5} {widths:14} {told_mb:>5} {told(row['to_teacher']):>24} "
+                    f"{name:12} {scope:8} {size[1]:5} {widths:14} {told_mb:>5} {told(row['to_teacher']):>24} "
                     f"{told(row['to_data']):>24}",
                     flush=True,
                 )

@@ -151,25 +151,40 @@ def test_scores_by_weights_follow_their_formulas() -> None:
 
 
 @torch.no_grad()
-def test_diversity_is_the_slope_of_the_pairs_differences() -> None:
+def test_diversity_is_the_share_in_the_pairs_differences() -> None:
     """Against central differences: the channel's activation scaled by 1 - t and 1 + t, pair by pair."""
-    whole, latents, step = generator().double(), z(6).double(), 1e-5
-    scores = diversity(whole, latents, shifts=2)
-    pairs = [(i, (i + shift) % 6) for shift, i in itertools.product((1, 2), range(6))]
+    small = GeneratorConfig(latent=7, widths=(5, 6), strides=(1, 1), kernels=(3, 3), channels=1)
+    whole, latents, step = generator(small).double(), z(6).double(), 1e-5
+    basis = torch.eye(16).double().reshape(16, 1, 4, 4) * 4  # sqrt(16) x orthonormal: exact
+    scores = diversity(whole, latents, basis)
 
-    def squares(layer: int, channel: int, factor: float) -> Tensor:
+    def pictures(layer: int, channel: int, factor: float) -> Tensor:
         x = latents.reshape(6, 7, 1, 1)
         for number, part in enumerate(whole.layers()):
             x = part(x)
             if number == layer:
                 x[:, channel] *= factor
-        pictures = whole.output(x)
-        return torch.stack([(pictures[i] - pictures[j]).square().sum() for i, j in pairs])
+        return whole.output(x)
 
-    for layer, channel in itertools.chain.from_iterable([(n, c) for c in (0, 3, 5)] for n in range(3)):
-        slope = (squares(layer, channel, 1 - step) - squares(layer, channel, 1 + step)) / (2 * step)
-        expected = (slope / squares(layer, channel, 1.0)).abs().mean()
-        torch.testing.assert_close(scores[layer][channel].double(), expected, rtol=1e-4, atol=1e-7)
+    def mean_square(values: Tensor) -> Tensor:
+        pairs = itertools.combinations(range(6), 2)
+        return torch.stack([(values[i] - values[j]).square().sum() for i, j in pairs]).mean()
+
+    for layer, width in enumerate(small.widths):
+        for channel in range(width):
+            added = (pictures(layer, channel, 1 + step) - pictures(layer, channel, 1 - step)) / (2 * step)
+            expected = mean_square(added) / mean_square(pictures(layer, channel, 1.0))
+            torch.testing.assert_close(scores[layer][channel].double(), expected, rtol=1e-5, atol=1e-9)
+
+
+@torch.no_grad()
+def test_diversity_takes_latents_in_parts_and_random_signs_come_near_the_exact_value() -> None:
+    small = GeneratorConfig(latent=7, widths=(5, 6), strides=(1, 1), kernels=(3, 3), channels=1)
+    whole, latents = generator(small), z(70)
+    exact = diversity(whole, latents, torch.eye(16).reshape(16, 1, 4, 4) * 4)
+    signs = torch.randint(0, 2, (400, 1, 4, 4), generator=torch.Generator().manual_seed(2)) * 2.0 - 1.0
+    for near, value in zip(diversity(whole, latents, signs), exact, strict=True):
+        torch.testing.assert_close(near, value, rtol=0.3, atol=1e-3)
 
 
 @torch.no_grad()

@@ -22,8 +22,8 @@ from ganlet.training.state import seed_of
 Scores = list[Tensor]
 """(widths[i],) float32 for each hidden layer i, the more the better; layers are comparable."""
 
-LATENTS = 128  # that `diversity` looks at
-SHIFTS = 4  # each of them is paired with the next ones, around the circle: LATENTS x SHIFTS pairs
+LATENTS, PROBES = 128, 16  # that `diversity` looks at, and through
+PART = 32  # latents at a time, to save memory
 
 
 def channel_scores(generator: Generator, importance: Importance, seed: int) -> Scores:
@@ -34,42 +34,45 @@ def channel_scores(generator: Generator, importance: Importance, seed: int) -> S
     return SCORES[importance](plain_copy(generator), seed)
 
 
-def diversity(generator: Generator, z: Tensor, shifts: int = SHIFTS) -> Scores:
-    """Mean over pairs of latents of how much the pair's difference changes, to the first order, without the channel.
+def diversity(generator: Generator, z: Tensor, probes: Tensor) -> Scores:
+    """The share that each channel has, to the first order, in the differences between the pictures of `z`.
 
     With G(z_i) a picture, a_c(i) the activation of channel c that the next layer reads, and J_i the Jacobian of the
-    picture in it, E_c(i) = J_i a_c(i) is what c adds to picture i to the first order. Scaling a_c by 1 - t changes the
-    squared difference of a pair, D = G(z_i) - G(z_j), by
+    picture in it, E_c(i) = J_i a_c(i) is what c adds to picture i to the first order: scaling a_c by 1 - t changes the
+    difference of a pair, D_ij = G(z_i) - G(z_j), by -t (E_c(i) - E_c(j)). The score is
 
-        d/dt |D|^2 / |D|^2 at t = 0  =  -2 <D, E_c(i) - E_c(j)> / |D|^2,
+        mean |E_c(i) - E_c(j)|^2 / mean |D_ij|^2  over all pairs i < j  =  sum over pixels of Var E_c / Var G.
 
-    and the score is the mean of its absolute value over the pairs (i, i + s mod N), s = 1 ... shifts. No unit, so that
-    layers compare as they are. Pairs of equal pictures count nothing. z: (N, latent) float, N > shifts.
+    A channel that adds the same to every picture has none. The squared norm is the mean of <u, .>^2 over the probes u,
+    so that one backward pass a probe serves all channels: exact for sqrt(P) x an orthonormal basis of the P numbers of
+    a picture, unbiased for random signs (Hutchinson 1990). No unit: layers compare as they are.
+    z: (N >= 2, latent) float; probes: (K, channels, size, size) float.
     """
-    with torch.enable_grad():
-        # (N, widths[i], h, w) of every hidden layer, and (N, channels, size, size)
-        *activations, pictures = generator.features(z.clone().requires_grad_())
-    sums = [torch.zeros(a.shape[1], dtype=torch.float64) for a in activations]
-    for shift in range(1, shifts + 1):
-        apart = (pictures - pictures.roll(-shift, 0)).detach()  # D of the pairs (i, i + shift)
-        square = apart.square().sum(dim=(1, 2, 3)).clamp_min(torch.finfo(apart.dtype).tiny)  # (N,)
-        of_first = _effects(pictures, apart, activations)
-        of_second = _effects(pictures, apart.roll(shift, 0), activations)
-        for total, first, second in zip(sums, of_first, of_second, strict=True):
-            change = 2 * (first - second.roll(-shift, 0)) / square[:, None]  # (N, widths[i])
-            total += change.abs().mean(dim=0).double()
-    return [(total / shifts).float() for total in sums]
+    seen: list[list[Tensor]] = []  # of each part of z: (K, part, widths[i]) of every layer
+    pictures: list[Tensor] = []
+    for part in z.split(PART):
+        with torch.enable_grad():
+            # (part, widths[i], h, w) of every hidden layer, and (part, channels, size, size)
+            *activations, drawn = generator.features(part.clone().requires_grad_())
+        effects = [_effects(drawn, u.expand_as(drawn), activations) for u in probes]
+        seen.append([torch.stack(of_layer) for of_layer in zip(*effects, strict=True)])
+        pictures.append(drawn.detach())
+    spread = torch.cat(pictures).double().var(dim=0).sum()
+    projected = [torch.cat(of_layer, dim=1).double() for of_layer in zip(*seen, strict=True)]  # (K, N, widths[i])
+    return [(p.var(dim=1).mean(dim=0) / spread.clamp_min(torch.finfo(torch.float32).tiny)).float() for p in projected]
 
 
 def _effects(pictures: Tensor, along: Tensor, activations: Sequence[Tensor]) -> list[Tensor]:
-    """<along(i), E_c(i)> of every picture and channel: (N, widths[i]) for each layer, by one backward pass."""
+    """<along(i), E_c(i)> of every picture and channel, (N, widths[i]) for each layer, by one backward pass."""
     gradients = torch.autograd.grad(pictures, activations, along, retain_graph=True)
     return [(g * a.detach()).sum(dim=(2, 3)) for g, a in zip(gradients, activations, strict=True)]
 
 
 def _diversity(generator: Generator, seed: int) -> Scores:
     z = latents(seed_of(seed, "importance"), 0, LATENTS, generator.config.latent)  # none that a verdict rests on
-    return diversity(generator, torch.from_numpy(z))
+    shape = (PROBES, generator.config.channels, generator.config.size_px, generator.config.size_px)
+    drawn = torch.Generator().manual_seed(seed_of(seed, "importance", "probes"))
+    return diversity(generator, torch.from_numpy(z), torch.randint(0, 2, shape, generator=drawn) * 2.0 - 1.0)
 
 
 def _strength(generator: Generator, seed: int) -> Scores:
