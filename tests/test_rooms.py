@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
     "compress": GROUND | {"artifact", "recipe", "models", "losses", "training", "device"},
     "memory": GROUND | {"recipe", "models", "training", "device"},
-    "export": GROUND | {"artifact", "models", "training", "device"},
+    "flop": GROUND,
+    "export": GROUND | {"artifact", "models", "training", "device", "flop"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "latent", "memory", "models"} | {"training"},
     "distance": GROUND | {"artifact", "data", "device", "metrics", "verify", "observer"},
     "conflicts": set(),
@@ -39,10 +40,16 @@ MAY_IMPORT = {
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
     "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},
     "budgeting": GROUND | {"recipe", "preflight", "memory", "models", "export", "report", "training"},
-    "exporting": GROUND | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer"},
+    "engine_export": GROUND | {"artifact", "device", "export", "memory", "verify", "observer"},
+    "onnx_exporting": GROUND | {"artifact", "device", "export", "recipe", "verify", "observer"},
+    "exporting": GROUND
+    | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer"}
+    | {"engine_export", "onnx_exporting"},
+    "benching": GROUND | {"artifact", "device", "flop", "observer", "verify"},
     "pipeline": GROUND
     | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "exporting", "verify", "observer"}
     | {"report"},
+    "sampling": GROUND | {"device", "distance", "observer"},
     "ui": {"observer"},
 }
 FOREIGN_FORBIDDEN = {

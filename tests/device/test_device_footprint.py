@@ -41,7 +41,7 @@ def test_peak_memory_follows_an_allocation() -> None:
         "before = peak(); np.ones(100 * 2**20, dtype=np.uint8); print(peak() - before)"
     )
     child = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=footprint._environment()
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=footprint.environment()
     )
     assert 95 < float(child.stdout) < 105
 

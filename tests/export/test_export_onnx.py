@@ -80,6 +80,8 @@ def test_the_file_says_what_it_is(finished_run: Path) -> None:
         "latent": "8",
         "range": "-1,1",
         "recipe_sha256": stage.config["provenance"]["recipe_sha256"],
+        # Latent 8, widths 6 and 4, 16 x 16 grey: 2 (8 6 + 6 4 4^2 + 4 1 8^2) 4^2, multiplication and addition apart.
+        "flop_per_picture": str(2 * (8 * 6 + 6 * 4 * 4**2 + 4 * 1 * 8**2) * 4**2),
     }
     assert [i.name for i in model.graph.input] == ["z"] and [o.name for o in model.graph.output] == ["images"]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"

@@ -1,7 +1,5 @@
 """Memory while sampling: the forecast against fresh processes, and engines against what TensorRT builds."""
 
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 import torch
 
 from ganlet.errors import GanletError
+from ganlet.export.engines import Request, build_engine
 from ganlet.export.onnx_export import onnx_bytes
 from ganlet.files import MIB
 from ganlet.memory.engine import declared
@@ -89,25 +88,6 @@ def test_a_file_that_declares_nothing_is_refused(tmp_path: Path) -> None:
         declared(path)
 
 
-BUILD = """
-import sys
-import tensorrt_rtx as trt
-
-logger = trt.Logger(trt.Logger.ERROR)
-builder = trt.Builder(logger)
-network = builder.create_network(0)
-parser = trt.OnnxParser(network, logger)
-assert parser.parse_from_file(sys.argv[1])
-config = builder.create_builder_config()
-config.num_compute_capabilities = 1
-config.set_compute_capability(trt.ComputeCapability.SM86, 0)
-profile = builder.create_optimization_profile()
-profile.set_shape("z", (1, 64), (1, 64), (int(sys.argv[3]), 64))
-config.add_optimization_profile(profile)
-open(sys.argv[2], "wb").write(builder.build_serialized_network(network, config))
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="TensorRT for RTX is not installed (extra trt)")
 def test_what_real_engines_declare_grows_with_the_batch(tmp_path: Path) -> None:
@@ -117,7 +97,7 @@ def test_what_real_engines_declare_grows_with_the_batch(tmp_path: Path) -> None:
     found = []
     for batch in (4, 16):
         engine = tmp_path / f"{batch}.engine"
-        subprocess.run([sys.executable, "-c", BUILD, str(model), str(engine), str(batch)], check=True)
+        build_engine(Request(model, engine, ("sm86",), batches=(1, 1, batch)))
         found.append(declared(engine))
     weights_mib = sum(p.nbytes for p in build_generator(CONFIG).parameters()) / MIB
     activation_mib = 64 * 16 * 16 * 4 / MIB  # the largest of one picture

@@ -208,6 +208,11 @@ def manifest_entry(run: Path, name: str) -> dict[str, Any]:
     return entry if isinstance(entry, dict) else {}
 
 
+def listed_files(run: Path) -> list[str]:
+    """Names of the files that RUN/manifest.json lists, in order."""
+    return list(_manifest(run / "manifest.json")["files"])
+
+
 def _manifest(path: Path) -> dict[str, Any]:
     manifest = read_json(path) if path.is_file() else {"schema": SCHEMA, "files": {}}
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):

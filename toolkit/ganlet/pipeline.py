@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ganlet.artifact import CONFIG, FORECAST, Stage, find_stage, load_stage
 from ganlet.data import Batches, PictureSet, load_pictures
 from ganlet.errors import GanletError
-from ganlet.exporting import export_recipe
+from ganlet.exporting import check_exports, export_recipe
 from ganlet.files import read_json, write_json
 from ganlet.observer import Observer
 from ganlet.preflight import preflight, require_training_packages, with_feature_net
@@ -89,6 +89,7 @@ class Workplace:
 def run_recipe(recipe: Recipe, run: Path, observer: Observer, command: str = "") -> dict[str, Any]:
     """Everything the recipe asks for; the same call again resumes. Returns the report."""
     place = Workplace.open(recipe, run, observer)
+    check_exports(recipe)
     made = [make(place) for section, make in STEPS.items() if getattr(recipe, section)]
     export_recipe(recipe, made[-1], run, observer)
     report = verify(place, command)

@@ -1,13 +1,16 @@
 """How the command line shows long work, on stderr: a progress bar on a terminal, plain lines elsewhere."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ganlet.observer import Update
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PLAIN_SECONDS = 10.0  # between two plain lines
 
@@ -16,19 +19,34 @@ class Terminal:
     """The pipeline's observer."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.quiet = quiet
+
+    @cached_property
+    def console(self) -> "Console":
+        from rich.console import Console  # a tenth of the time that a device takes to its first picture
+
+        return Console(stderr=True, quiet=self.quiet, highlight=False)
+
+    def _plain(self) -> bool:
+        return "console" not in vars(self) and not sys.stderr.isatty()
 
     def say(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        if not self._plain():
+            self.console.print(text, markup=False, soft_wrap=True)
+        elif not self.quiet:
+            print(text, file=sys.stderr, flush=True)
 
     @contextmanager
     def watch(self, label: str, unit: str) -> Iterator[Update]:
         """Yield `update(done, in all)`; the rate is of this sitting, so that a resumed stage does not look fast."""
-        with (self._bar if self.console.is_terminal else self._lines)(label, unit) as update:
+        on_terminal = not self._plain() and self.console.is_terminal
+        with (self._bar if on_terminal else self._lines)(label, unit) as update:
             yield update
 
     @contextmanager
     def _bar(self, label: str, unit: str) -> Iterator[Update]:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
         columns = [
             SpinnerColumn(),
             TextColumn("{task.description:<9}"),

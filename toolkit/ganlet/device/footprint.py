@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 
 from ganlet.device.latents import labels, latents
 from ganlet.device.open import load_library, open_runner
+from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
 from ganlet.files import MIB
 
@@ -71,7 +73,7 @@ def measure(
     command = [sys.executable, "-P", "-m", "ganlet.device.footprint", str(Path(path).absolute()), "--batch", str(batch)]
     command += ["--runs", str(runs), "--warmup", str(warmup), "--provider", provider]
     command += [] if threads is None else ["--threads", str(threads)]
-    child = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
+    child = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     lines = child.stdout.strip().splitlines()
     try:
         result = json.loads(lines[-1]) if lines else {}
@@ -96,14 +98,13 @@ def measure_here(path: Path, batch: int, runs: int, warmup: int, threads: int | 
     started = time.perf_counter()
     runner = open_runner(path, provider=provider, threads=threads)
     load_ms = (time.perf_counter() - started) * 1e3
-    z = latents(0, 0, batch, runner.latent_dim)
-    label = None if runner.classes is None else labels(0, 0, batch, runner.classes)
+    call = one_call(runner, batch)
     for _ in range(warmup):
-        runner(z, label)
+        call()
     latency_ms = np.empty(runs)
     for index in range(runs):
         started = time.perf_counter()
-        runner(z, label)
+        call()
         latency_ms[index] = (time.perf_counter() - started) * 1e3
     return Footprint(
         batch=batch,
@@ -138,12 +139,19 @@ def peak_memory_mib() -> float | None:
     return peak / MIB if sys.platform == "darwin" else peak * 1024 / MIB  # macOS counts bytes, the others KiB
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's environment, in which the child finds the same ganlet, even one that is not installed."""
     if _SOURCE_ROOT.name in ("site-packages", "dist-packages"):
         return dict(os.environ)
     paths = [str(_SOURCE_ROOT), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def one_call(runner: Runner, batch: int) -> Callable[[], object]:
+    """A call of `runner` for `batch` pictures, always of the same latents (and labels)."""
+    z = latents(0, 0, batch, runner.latent_dim)
+    label = None if runner.classes is None else labels(0, 0, batch, runner.classes)
+    return lambda: runner(z, label)
 
 
 def _check(batch: int, runs: int, warmup: int) -> None:

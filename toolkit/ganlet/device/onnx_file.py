@@ -5,15 +5,20 @@ the model's folder, or to the current folder for a model given as bytes - so a m
 files. Ganlet exports one whole file, hence every pointer is refused. The `onnx` package is too heavy for a device, so
 the few fields that matter are found by walking the protobuf wire format (protobuf.dev/programming-guides/encoding);
 payloads are skipped, not read, and the file is mapped, not copied: it never counts twice in the process's memory.
+
+A model may also define functions, which call each other. ONNX Runtime writes out every call: n functions of two calls
+each become 2^n nodes, from a file of a kilobyte. Ganlet's exports have none, hence they are refused too.
 """
 
 import mmap
+from dataclasses import dataclass
 from pathlib import Path
 
+from ganlet.device.manifest import check_unchanged
 from ganlet.errors import GanletError
-from ganlet.files import read_json, sha256_file
 
 MAX_MODEL_BYTES = 2 * 10**9  # protobuf itself ends at 2^31 - 1 bytes
+MAX_FIELDS = 1_000_000  # a generator has hundreds; a file of nothing but fields would be walked for an hour
 
 # Where a TensorProto can hide: message -> field number -> message (onnx.proto, IR version 13).
 _CHILDREN: dict[str, dict[int, str]] = {
@@ -35,11 +40,19 @@ class _Damaged(Exception):
     """The bytes are no protobuf message."""
 
 
+@dataclass
+class _Found:
+    fields: int = 0
+    graph: bool = False
+    external: bool = False
+    functions: bool = False
+
+
 def check_onnx_file(path: Path) -> None:
-    """Check that `path` is one whole, unchanged ONNX file that refers to no other file.
+    """Check that `path` is one whole, unchanged ONNX file that refers to no other file and defines no functions.
 
     Raises GanletError when it is missing, no file, empty, over 2 GB, unlike its entry in a `manifest.json` beside it,
-    no ONNX model, or holds external data.
+    no ONNX model, or holds external data or functions.
     """
     if not path.exists():
         raise GanletError(f"{path} does not exist; check the path, or make it with `ganlet export`.")
@@ -54,19 +67,25 @@ def check_onnx_file(path: Path) -> None:
                 f"{path} has {model_bytes / 1e6:.0f} MB, expected at most {MAX_MODEL_BYTES / 1e6:.0f} MB; "
                 "export a smaller generator."
             )
-        _check_manifest(path, model_bytes)
+        check_unchanged(path)
+        found = _Found()
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            fields, external = _walk(data, 0, len(data), "model", 0)
+            _walk(data, 0, len(data), "model", 0, found)
     except OSError as error:
         raise GanletError(f"Cannot read {path}: {error.strerror or error}; check its permissions.") from error
     except _Damaged as error:
         raise _not_onnx(path, str(error)) from error
-    if external:
+    if found.external:
         raise GanletError(
             f"{path} keeps weights in another file (ONNX external data), expected one whole file; export it again with "
             "`ganlet export`, or save it with `onnx.save(onnx.load(path), path)`."
         )
-    if 7 not in fields:
+    if found.functions:
+        raise GanletError(
+            f"{path} defines functions of its own, and a kilobyte of those can keep ONNX Runtime busy for hours; "
+            "expected plain operators: inline them with `onnx.inliner.inline_local_functions` if you trust the file."
+        )
+    if not found.graph:
         raise _not_onnx(path, "it holds no graph")
 
 
@@ -78,56 +97,32 @@ def _not_onnx(path: Path, reason: str) -> GanletError:
     )
 
 
-def _check_manifest(path: Path, model_bytes: int) -> None:
-    """Compare the file with its entry in the manifest beside it, where there is one."""
-    manifest_path = path.parent / "manifest.json"
-    if not manifest_path.is_file():
-        return
-    manifest = read_json(manifest_path)
-    # Other programs write a manifest.json too (a web page's, for one): without our entry there is nothing to compare.
-    files = manifest.get("files") if isinstance(manifest, dict) else None
-    entry = files.get(path.name) if isinstance(files, dict) else None
-    if entry is None:
-        return
-    if not isinstance(entry, dict) or not {"bytes", "sha256"} <= entry.keys():
-        raise GanletError(
-            f"{manifest_path} lists {path.name} without its bytes and sha256; export again with `ganlet export`."
-        )
-    # The cheap comparison first: it already tells of a file cut short.
-    if entry["bytes"] != model_bytes:
-        got, expected = f"{model_bytes} bytes", f"{entry['bytes']} bytes"
-    elif (sha256 := sha256_file(path)) != entry["sha256"]:
-        got, expected = f"SHA-256 {sha256[:12]}...", f"{str(entry['sha256'])[:12]}..."
-    else:
-        return
-    raise GanletError(
-        f"{path} was changed after it was made: got {got}, but {manifest_path.name} beside it says {expected}; "
-        "export it again with `ganlet export`, or copy both files again."
-    )
-
-
-def _walk(data: mmap.mmap, position: int, end: int, message: str, depth: int) -> tuple[set[int], bool]:
-    """Walk one message. Returns the field numbers seen and whether any tensor below refers to another file."""
+def _walk(data: mmap.mmap, position: int, end: int, message: str, depth: int, found: _Found) -> None:
+    """Walk one message and note in `found` what it holds."""
     if depth > _MAX_DEPTH:
         raise _Damaged("it is nested too deeply")
-    fields: set[int] = set()
-    external = False
     while position < end:
+        found.fields += 1
+        if found.fields > MAX_FIELDS:
+            raise _Damaged(f"it has more than {MAX_FIELDS:,} fields")
         tag, position = _varint(data, position, end)
+        # Protobuf keeps 32 bits of a tag: a longer one could name another field to the runtime than it does here.
+        if not 8 <= tag < 2**32:
+            raise _Damaged("it is no protobuf message")
         field, wire_type = tag >> 3, tag & 7
-        fields.add(field)
         if wire_type == _VARINT:
             value, position = _varint(data, position, end)
-            external |= message == "tensor" and field == _DATA_LOCATION and value != 0
+            found.external |= message == "tensor" and field == _DATA_LOCATION and value != 0
             continue
         start, position = _payload(data, position, end, wire_type)
         if wire_type != _LENGTH:
             continue
-        external |= message == "tensor" and field == _EXTERNAL_DATA
+        found.external |= message == "tensor" and field == _EXTERNAL_DATA
         child = _CHILDREN[message].get(field)
+        found.graph |= message == "model" and child == "graph"
+        found.functions |= child == "function"
         if child is not None:
-            external |= _walk(data, start, position, child, depth + 1)[1]
-    return fields, external
+            _walk(data, start, position, child, depth + 1, found)
 
 
 def _payload(data: mmap.mmap, position: int, end: int, wire_type: int) -> tuple[int, int]:

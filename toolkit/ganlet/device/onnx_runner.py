@@ -91,12 +91,14 @@ def _not_loaded(runtime: Any, path: Path, wanted: str, error: Exception) -> Ganl
             f"{path} was to run on {wanted} of ONNX Runtime {runtime.__version__}, but {error}; see `ganlet doctor`, "
             "or ask for the provider auto or cpu."
         )
-    where = "" if wanted in ("auto", CPU) else f" on {wanted}"
-    remedy = f"; if `ganlet doctor` says that {wanted} does not load, use cpu" if where else ""
+    if wanted not in ("auto", CPU):
+        return GanletError(
+            f"ONNX Runtime {runtime.__version__} cannot load {path} on {wanted} ({_first_line(error, path)}); see "
+            "`ganlet doctor` for what works here, or ask for the provider cpu."
+        )
     return GanletError(
-        f"ONNX Runtime {runtime.__version__} cannot load {path}{where} ({_first_line(error, path)}): the file is "
-        f"damaged, cut short, or needs a newer runtime; export it again with `ganlet export`, or update "
-        f"onnxruntime{remedy}."
+        f"ONNX Runtime {runtime.__version__} cannot load {path} ({_first_line(error, path)}): the file is damaged, cut "
+        "short, or needs a newer runtime; export it again with `ganlet export`, or update onnxruntime."
     )
 
 

@@ -6,10 +6,12 @@ names it first and works on the processor. So where the layers run is read from 
 
 import contextlib
 import io
+import re
 from collections import defaultdict
 from typing import Any
 
 from ganlet.device.profiles import Profile
+from ganlet.device.runtimes import quiet_stderr
 from ganlet.errors import GanletError
 
 CPU, CUDA, DIRECTML = "CPUExecutionProvider", "CUDAExecutionProvider", "DmlExecutionProvider"
@@ -43,6 +45,7 @@ _GET = {
 # another one in every process: both would make pictures differ from those of the CPU and of the last run.
 _OPTIONS: dict[str, dict[str, str]] = {CUDA: {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}}
 _SILENT = 4  # log only what is fatal: every failure is raised and reported once, in a sentence
+_LIBRARY = re.compile(r"Failed to load library .* with error: (.*)")
 _RECORD = "session.record_ep_graph_assignment_info"
 _STRICT = "session.disable_cpu_ep_fallback"
 _WORK = ("Conv", "Gemm", "MatMul")  # what a generator's time goes into; ONNX Runtime puts shapes on the CPU on purpose
@@ -107,18 +110,22 @@ def _session_on(runtime: Any, model: str | bytes, wanted: str, profile: Profile)
     options.add_session_config_entry(_RECORD if tells else _STRICT, "1")
     providers = [(wanted, _OPTIONS.get(wanted, {})), *([CPU] if tells else [])]
     # preload_dlls finds the CUDA libraries that pip installs (nvidia-*), and prints those it does not find.
-    with contextlib.redirect_stdout(io.StringIO()):
+    # Which library it misses it only writes to standard error, at whatever severity is set.
+    with contextlib.redirect_stdout(io.StringIO()), quiet_stderr() as written:
         if wanted in (CUDA, TENSORRT) and hasattr(runtime, "preload_dlls"):
             runtime.preload_dlls()
         # Without enable_fallback=0 the Python layer would try again with other providers, and print that it does.
         try:
             session = runtime.InferenceSession(model, options, providers=providers, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
+            if missing := _LIBRARY.search(written()):
+                raise RunsElsewhere(f"it does not load ({missing[1]})") from error
             if "fallback to CPU EP" in str(error):
                 raise RunsElsewhere("it does not load, or does not run every layer") from error
             raise
-    if (first := session.get_providers()[0]) != wanted:
-        raise RunsElsewhere(f"it does not load, and the session fell back to {first}")
+        missing = _LIBRARY.search(written())
+    if session.get_providers()[0] != wanted:
+        raise RunsElsewhere(f"it does not load ({missing[1] if missing else 'ONNX Runtime does not say why'})")
     if tells:
         elsewhere = {name: found for name, found in layers_by_provider(session).items() if found and name != wanted}
         if elsewhere:

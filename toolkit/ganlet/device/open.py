@@ -5,17 +5,23 @@ from pathlib import Path
 
 from ganlet.device import openvino_runner
 from ganlet.device.executorch_runner import ExecuTorchRunner
+from ganlet.device.manifest import check_contract
 from ganlet.device.onnx_runner import OnnxRunner
 from ganlet.device.openvino_runner import OpenVinoRunner
 from ganlet.device.runner import Runner
 from ganlet.device.runtimes import load_executorch, load_onnxruntime, load_openvino
+from ganlet.device.tensorrt_runner import TensorrtRunner
 from ganlet.errors import GanletError
 
 RUNNERS: dict[str, Callable[..., Runner]] = {
     ".onnx": OnnxRunner,
     ".pte": ExecuTorchRunner,
+    ".engine": TensorrtRunner,
 }
-"""Suffix of an artefact -> its runner, called as `runner(path, provider=..., threads=..., profile=...)`."""
+"""Suffix of an artefact -> its runner, called as `runner(path, provider=..., threads=..., profile=...)`.
+
+Each checks before it loads anything that the file is the one that a manifest beside it lists.
+"""
 
 RUNTIMES: dict[tuple[str, str], Callable[..., Runner]] = {
     (".onnx", openvino_runner.NAME): OpenVinoRunner,
@@ -44,11 +50,14 @@ def open_runner(
     """Load the artefact at `path` on the runtime that its suffix, or the provider, asks for.
 
     Arguments as for `OnnxRunner`; the provider "openvino" is the OpenVINO package.
-    Raises GanletError for a suffix that no runtime here opens, and as the runner does.
+    Raises GanletError for a suffix that no runtime here opens, for a file that a manifest lists as another one or as
+    one of another configuration, and as the runner does.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     make = RUNTIMES.get((suffix, provider)) or RUNNERS.get(suffix)
     if make is None:
         raise GanletError(f"{path} is no generator that can be opened; expected a file ending in {', '.join(RUNNERS)}.")
-    return make(path, provider=provider, threads=threads, profile=profile)
+    runner = make(path, provider=provider, threads=threads, profile=profile)
+    check_contract(path, runner)
+    return runner

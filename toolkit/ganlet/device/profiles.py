@@ -16,9 +16,9 @@ class Profile:
     """Whether the runtime keeps what one call took for the next one."""
 
 
-# Least memory is one picture at a time, not ONNX Runtime without its arena: without it activations come from malloc,
-# whose peak was higher at every batch (`python benchmarks/runtime_profiles.py`). So the arena stays, and "small" gives
-# back after each call what the call did not bring with it.
+# Least memory is one picture at a time, not ONNX Runtime without its arena: then activations come from malloc, whose
+# peak is the same for a small generator and higher for a large one (`python benchmarks/runtime_profiles.py`). So the
+# arena stays, and "small" gives back after each call what it no longer needs.
 PROFILES = {
     "fast": Profile(threads=None, batch=32, keeps_memory=True),
     "small": Profile(threads=1, batch=1, keeps_memory=False),

@@ -8,10 +8,10 @@ import contextlib
 import importlib
 import os
 import sys
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from ganlet.errors import GanletError
@@ -87,18 +87,26 @@ def load_executorch() -> Any:
 
 
 @contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Send what native code writes to standard error nowhere; a failure raises all the same."""
+def quiet_stderr() -> Iterator[Callable[[], str]]:
+    """Keep what native code writes to standard error off the terminal; yields a function that tells what it wrote.
+
+    A failure raises all the same.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
+    with tempfile.TemporaryFile() as file:
+
+        def written() -> str:
+            sys.stderr.flush()
+            return os.pread(file.fileno(), 1 << 20, 0).decode(errors="replace")
+
+        os.dup2(file.fileno(), 2)
+        try:
+            yield written
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _load(module: str, name: str, extra: str) -> Any:

@@ -1,6 +1,7 @@
 """Draw pictures by (seed, index): as arrays, as a stream, or as PNG files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -11,13 +12,11 @@ from ganlet.device import executorch_runner
 from ganlet.device.latents import labels, latents
 from ganlet.device.onnx_session import CPU
 from ganlet.device.open import open_runner
-from ganlet.device.pictures import encode_png, grid, to_uint8
+from ganlet.device.pictures import to_uint8, write_pictures
 from ganlet.device.profiles import choose_profile
 from ganlet.device.runner import Runner
+from ganlet.device.walk import walk
 from ganlet.errors import GanletError
-from ganlet.files import write_bytes, write_failed
-
-GRID_PICTURES = 64
 
 # The same pictures whatever the batch. With ONNX Runtime on the CPU nothing is needed: it sums each output in an order
 # that does not depend on the number of rows (seen bit-equal for batch 1 to 70 and 1 to 3 threads, over ConvTranspose,
@@ -66,7 +65,8 @@ class Sampler:
         also a function of (seed, index). Raises GanletError, at once, for a count below 1 or a label that does not fit.
         """
         _check_positive("a count", count)
-        latents(seed, start + count - 1, 1, self.runner.latent_dim)  # refuses a bad seed or start before any work
+        for index in (start, start + count - 1):
+            latents(seed, index, 1, self.runner.latent_dim)  # refuses a bad seed or start before any work
         self._labels(seed, start, 1, label)
         return self._chunks(seed, start, count, label)
 
@@ -77,6 +77,38 @@ class Sampler:
     def images(self, start: int, count: int, seed: int = 0, label: int | None = None) -> NDArray[np.uint8]:
         """uint8 (count, H, W, C). Labels and errors as `stream`."""
         return np.concatenate([to_uint8(chunk) for chunk in self.stream(seed, start, count, label)])
+
+    def pictures(
+        self, indices: Iterable[range], *, seed: int = 0, label: int | None = None
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Yield (index, picture uint8 (H, W, C)) of each index, in order; labels, memory and errors as `stream`."""
+        streams = [(indices.start, self.stream(seed, indices.start, len(indices), label)) for indices in indices]
+
+        def each() -> Iterator[tuple[int, NDArray[np.uint8]]]:
+            for first, chunks in streams:
+                yield from enumerate((picture for chunk in chunks for picture in to_uint8(chunk)), first)
+
+        return each()
+
+    def walk(
+        self, indices: Iterable[range], *, seed: int = 0, frames: int = 25, label: int | None = None
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Yield the frames, uint8 (H, W, C), of a closed walk (`device.walk`), `frames` from picture to picture.
+
+        Memory does not grow with the number of frames. Raises GanletError, at once, for a conditional generator without
+        a label: a walk stays in one class.
+        """
+        if label is None and self.runner.classes is not None:
+            raise GanletError(f"A walk stays in one class; give {self.runner.name} a label with --label.")
+        self._labels(seed, 0, 1, label)
+        latents(seed, 0, 1, self.runner.latent_dim)  # refuses a bad seed before any work
+        keys = chain.from_iterable(indices)
+
+        def each() -> Iterator[NDArray[np.uint8]]:
+            for z in walk(seed, keys, self.runner.latent_dim, frames, self.batch):  # (n, latent_dim) float32
+                yield from to_uint8(self._draw(z, self._labels(seed, 0, len(z), label)))
+
+        return each()
 
     def save(
         self,
@@ -95,25 +127,12 @@ class Sampler:
         the first 64 pictures. `progress(done, count)` is called after every picture.
         Returns the paths written, the sheet last. Raises GanletError as `stream` does and when `out` cannot be written.
         """
-        out = Path(out)
-        chunks = self.stream(seed, start, count, label)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise write_failed(out, error) from error
         paths: list[Path] = []
-        on_sheet: list[NDArray[np.uint8]] = []
-        for chunk in chunks:
-            for picture in to_uint8(chunk):
-                paths.append(out / f"{start + len(paths):06d}.png")
-                write_bytes(paths[-1], encode_png(picture))
-                if grid and len(on_sheet) < GRID_PICTURES:
-                    on_sheet.append(picture)
-                if progress is not None:
-                    progress(len(paths), count)
-        if grid:
-            paths.append(out / "grid.png")
-            write_bytes(paths[-1], encode_png(_sheet(on_sheet)))
+        drawn = self.pictures([range(start, start + count)], seed=seed, label=label)
+        for path in write_pictures(out, drawn, grid_sheet=grid):
+            paths.append(path)
+            if progress is not None and len(paths) <= count:
+                progress(len(paths), count)
         return paths
 
     def _chunks(self, seed: int, start: int, count: int, label: int | None) -> Iterator[NDArray[np.float32]]:
@@ -146,10 +165,6 @@ class Sampler:
         if not 0 <= label < classes:
             raise GanletError(f"Got label {label}; {self.runner.name} has the labels 0 to {classes - 1}.")
         return np.full(count, label, dtype=np.int64)
-
-
-def _sheet(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    return grid(np.stack(pictures))
 
 
 def _check_positive(what: str, value: int) -> None:

@@ -3,25 +3,29 @@
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
+from onnx import ModelProto
 from torch import nn
 from torch.nn.utils import parametrize
 
 from ganlet.artifact import Stage, add_to_manifest, versions
 from ganlet.errors import GanletError
 from ganlet.files import write_bytes
+from ganlet.flop import METADATA_KEY, flop_per_picture
 from ganlet.models import Generator
 from ganlet.training.load import load_generator
 
 OPSET = 20
 INPUT = "z"
 OUTPUT = "images"
+KEPT = {"ganlet_schema", "latent", "range", "recipe_sha256", "classes", METADATA_KEY}
+"""The metadata that a device reads: of a model that another is made of, this goes on (the useful work is the same)."""
 
 
 def export_onnx(stage: Stage, run: Path) -> Path:
@@ -31,15 +35,15 @@ def export_onnx(stage: Stage, run: Path) -> Path:
     """
     generator = load_generator(stage)
     path = run / "generator.onnx"
-    write_bytes(path, onnx_bytes(generator, stage.config["provenance"].get("recipe_sha256", "")))
-    config = generator.config
+    content = onnx_bytes(generator, stage.config["provenance"].get("recipe_sha256", ""))
+    write_bytes(path, content)
     add_to_manifest(
         run,
         path.name,
         precision="fp32",
-        inputs={INPUT: {"shape": ["batch", config.latent], "dtype": "float32"}},
-        outputs={OUTPUT: {"shape": ["batch", config.channels, config.size_px, config.size_px], "dtype": "float32"}},
+        **onnx_facts(onnx.load_from_string(content)),
         made_from={"stage": stage.name, "weights_sha256": stage.weights_sha256},
+        recipe_sha256=stage.config["provenance"].get("recipe_sha256", ""),
         versions=versions(),
     )
     return path
@@ -62,13 +66,23 @@ def onnx_bytes(generator: Generator, recipe_sha256: str) -> bytes:
     if program is None:
         raise GanletError("torch exported nothing; expected an ONNX program, update torch and onnxscript.")
     model = program.model_proto
-    forget_machine(model)
     metadata = {
         "ganlet_schema": "1",
         "latent": str(generator.config.latent),
         "range": "-1,1",
         "recipe_sha256": recipe_sha256,
+        METADATA_KEY: str(flop_per_picture(model)),
     }
+    return bytes(finished(model, metadata).SerializeToString(deterministic=True))
+
+
+def finished(model: ModelProto, more: Mapping[str, str]) -> ModelProto:
+    """The model as it is written: nothing of this machine, its metadata and `more`, and the checker has seen it.
+
+    Raises GanletError when it does not pass `onnx.checker`.
+    """
+    metadata = {entry.key: entry.value for entry in model.metadata_props if entry.key in KEPT} | dict(more)
+    forget_machine(model)
     onnx.helper.set_model_props(model, metadata)
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -76,7 +90,24 @@ def onnx_bytes(generator: Generator, recipe_sha256: str) -> bytes:
         raise GanletError(
             f"The exported model does not pass onnx.checker ({error}); report it with your recipe."
         ) from error
-    return bytes(model.SerializeToString(deterministic=True))
+    return model
+
+
+def onnx_facts(model: ModelProto) -> dict[str, Any]:
+    """What the manifest tells of an ONNX file besides its bytes: opset, IR version, inputs and outputs."""
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return {
+        "opset": opset,
+        "ir_version": model.ir_version,
+        "inputs": {value.name: _port(value) for value in model.graph.input},
+        "outputs": {value.name: _port(value) for value in model.graph.output},
+    }
+
+
+def _port(value: onnx.ValueInfoProto) -> dict[str, Any]:
+    kind = value.type.tensor_type
+    axes = [axis.dim_param if axis.HasField("dim_param") else axis.dim_value for axis in kind.shape.dim]
+    return {"shape": axes, "dtype": onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name}
 
 
 def without_spectral_norm(network: nn.Module) -> None:

@@ -293,6 +293,14 @@ class Verify(Section):
     """How much larger the student's Frechet distance to the data may be than its teacher's."""
     parity_max_abs: Annotated[float, Field(gt=0)] = 1e-4
     """Largest difference between a pixel of the exported file and of the network it was made from, range [-1, 1]."""
+    parity_fp16_max_abs: Annotated[float, Field(gt=0)] = 0.1
+    """The same of an fp16 file."""
+    parity_fp16_psnr_db: Annotated[float, Field(gt=0)] = 50.0
+    """Least peak signal-to-noise ratio of an fp16 file's pictures against the network's."""
+    parity_int8_psnr_db: Annotated[float, Field(gt=0)] = 38.0
+    """The same of an int8 file: at 38 dB pixels differ by 3.2 of 255 levels, root mean square."""
+    quantised_max_drop_percent: Annotated[float, Field(ge=0)] = 5.0
+    """How much larger the Frechet distance to the data of an fp16 or int8 file may be than that of generator.onnx."""
 
 
 class Budget(Section):

@@ -40,6 +40,12 @@ def at_most(name: str, measured: float | None, limit: float, unit: str, reason: 
     return Check(name, "passed" if measured <= limit else "failed", measured, limit, unit, reason)
 
 
+def at_least(name: str, measured: float | None, limit: float, unit: str, reason: str) -> Check:
+    """Passed when `measured` >= `limit`; None is beyond any number, such as the ratio to an error of nothing."""
+    status: Status = "passed" if measured is None or measured >= limit else "failed"
+    return Check(name, status, measured, limit, unit, f"at least {limit:g} {unit} expected; {reason}")
+
+
 def surely_at_most(name: str, interval: Interval, limit: float, samples: int, reason: str) -> Check:
     """Whether a change in percent is at most `limit`: passed or failed only where the whole interval says so.
 

@@ -1,22 +1,27 @@
-"""The whole verification of a run: parity, fidelity and budgets on the exported file, written as report.json."""
+"""The whole verification of a run: parity, fidelity and budgets on the exported files, written as report.json."""
 
-import os
-import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganlet.artifact import FORECAST, GENERATOR, Stage, describe_file, find_stage, manifest_entry, stages_of
+from ganlet.artifact import Stage, describe_file, find_stage, stages_of
 from ganlet.data import PictureSet
-from ganlet.device import OnnxRunner, Sampler
-from ganlet.device.footprint import Footprint, measure
+from ganlet.device import Sampler
 from ganlet.device.runner import Runner
-from ganlet.errors import GanletError
-from ganlet.files import MB, read_json, write_json
+from ganlet.files import MB, write_json
 from ganlet.recipe import Recipe
-from ganlet.training.load import generator_config_of, load_generator
+from ganlet.verify.artefacts import (
+    ONNX,
+    Measured,
+    artefact_checks,
+    artefact_names,
+    measure_artefact,
+    open_artefacts,
+)
 from ganlet.verify.budget import check_budget
-from ganlet.verify.checks import Check, verdict_of
+from ganlet.verify.checks import Check
+from ganlet.verify.document import Checks, artefact_row, document, stage_row, trust
+from ganlet.verify.engine import check_engines, engine_hashes
 from ganlet.verify.fidelity import (
     FidelityResult,
     Progress,
@@ -26,14 +31,11 @@ from ganlet.verify.fidelity import (
     measure_fidelity,
 )
 from ganlet.verify.memorised import SAMPLES, Memorised, measure_memorised, searched_in_features
-from ganlet.verify.parity import Parity, check_parity
 from ganlet.verify.sheets import write_maps, write_samples
 from ganlet.verify.torch_runner import TorchRunner
-from ganlet.verify.variety import VarietyResult, measure_variety
+from ganlet.verify.variety import measure_variety
 
-SCHEMA = 1
-REVISION = "2"  # of what a report holds and how it judges: reports of another one are made again
-ONNX = "generator.onnx"
+REVISION = "3"  # of what a report holds and how it judges: reports of another one are made again
 
 
 def verify_run(
@@ -41,18 +43,12 @@ def verify_run(
 ) -> dict[str, Any]:
     """Measure everything the recipe asks of RUN, write RUN/report.json and RUN/samples/*.png, return the report.
 
-    Raises GanletError when it cannot be measured (a stage or generator.onnx is missing or damaged).
+    Raises GanletError when it cannot be measured (a stage or an exported file is missing or damaged).
     """
     stages = stages_with_teacher(run, recipe)
-    exported = run / ONNX
-    if not exported.is_file():
-        raise GanletError(f"{run} has no {ONNX}; make it with `ganlet export {run} --to onnx`.")
-    source = exported_from(run, stages)
+    artefacts = open_artefacts(run, recipe, stages)
     runners: dict[str, Runner] = {name: TorchRunner.of_stage(stage) for name, stage in stages.items()}
-    runners[ONNX] = OnnxRunner(exported)
-    parity = check_parity(
-        runners[ONNX], TorchRunner.of_stage(source), limit=recipe.verify.parity_max_abs, seed=recipe.run.seed
-    )
+    runners |= {artefact.name: artefact.runner for artefact in artefacts}
     reference = choose_reference(pictures, recipe.data.holdout, recipe.data.seed, recipe.verify.samples)
     training, held = pictures.split(recipe.data.holdout, recipe.data.seed)
     first = len(reference.indices) + recipe.verify.samples * len(runners)
@@ -69,26 +65,41 @@ def verify_run(
     memorised = _memorised(runners[ONNX], fidelity, reference, recipe, lambda done: progress(first + done, in_all))
     write_samples(run / "samples", runners, reference, recipe.run.seed)
     write_maps(run / "samples", fidelity, memorised, recipe.run.seed)
-    footprint = measure(exported)
-    own = [stage for stage in stages.values() if stage.folder.parent == run]
-    budget = check_budget(
-        recipe.budget,
-        training_peaks_mib=[s.training["peak_memory_mib"] for s in own if s.training],
-        model_mb=exported.stat().st_size / MB,
-        footprint=footprint,
-    )
-    checks = [parity.check(ONNX, recipe.verify.parity_max_abs)]
+    measured = [measure_artefact(artefact, fidelity, recipe) for artefact in artefacts]
+    engines = check_engines(run)
+    checks = [check for found in measured for check in artefact_checks(found, recipe)]
     checks += [
         fidelity_check(name, change, recipe.verify.max_drop_percent, recipe.verify.samples, reference.kind)
         for name, change in fidelity.change_percent.items()
         if name != "transfer"  # another domain's teacher says nothing of its quality
     ]
-    report = _document(run, recipe, pictures, stages, fidelity, parity, footprint, checks, budget, reference)
-    report |= _trust(variety, memorised)
-    report["provenance"]["command"] = command or f"ganlet verify {run.name}"
+    checks += [engine.check for engine in engines]
+    report = document(
+        recipe,
+        reference,
+        {name: stage_row(name, stage, fidelity, run) for name, stage in stages.items()},
+        [artefact_row(found, fidelity) for found in measured] + [engine.row for engine in engines],
+        Checks(checks, _budget(run, recipe, stages, measured[0])),
+    )
+    report |= trust(variety, memorised, ONNX)
+    report["provenance"] |= {
+        "versions": list(stages.values())[-1].config["provenance"]["versions"],
+        "command": command or f"ganlet verify {run.name}",
+    }
     report["key"] = verification_key(run, recipe, stages, pictures)
     write_json(run / "report.json", report)
     return report
+
+
+def _budget(run: Path, recipe: Recipe, stages: Mapping[str, Stage], exported: Measured) -> list[Check]:
+    """The recipe's limits against what this run's stages took and what generator.onnx takes."""
+    own = [stage for stage in stages.values() if stage.folder.parent == run]
+    return check_budget(
+        recipe.budget,
+        training_peaks_mib=[s.training["peak_memory_mib"] for s in own if s.training],
+        model_mb=exported.artefact.path.stat().st_size / MB,
+        footprint=exported.footprint,
+    )
 
 
 def stages_with_teacher(run: Path, recipe: Recipe) -> dict[str, Stage]:
@@ -108,18 +119,6 @@ def stages_with_teacher(run: Path, recipe: Recipe) -> dict[str, Stage]:
     return stages
 
 
-def exported_from(run: Path, stages: Mapping[str, Stage]) -> Stage:
-    """The stage that RUN/generator.onnx was made from, by the manifest's hash of its weights."""
-    made_from = manifest_entry(run, ONNX).get("made_from")
-    for name, stage in stages.items():
-        if made_from == {"stage": name, "weights_sha256": stage.weights_sha256}:
-            return stage
-    raise GanletError(
-        f"{run / ONNX} was not made from any stage of {run} (the weights' SHA-256 in manifest.json is of none); "
-        f"export it again with `ganlet export {run} --to onnx`."
-    )
-
-
 def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pictures: PictureSet) -> str:
     """What a report depends on: equal keys mean that it need not be made again."""
     weights = {name: stage.weights_sha256 for name, stage in stages.items()}
@@ -129,7 +128,8 @@ def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pic
         "budget",
         report=REVISION,
         data=pictures.sha256,
-        onnx=describe_file(run / ONNX)["sha256"],
+        **{name: describe_file(run / name)["sha256"] for name in artefact_names(recipe) if (run / name).is_file()},
+        **engine_hashes(run),
         **weights,
     )
 
@@ -152,86 +152,3 @@ def _memorised(
         samples=samples,
         progress=progress,
     )
-
-
-# ---------------------------------------------------------------- the document
-
-
-def _document(
-    run: Path,
-    recipe: Recipe,
-    pictures: PictureSet,
-    stages: Mapping[str, Stage],
-    fidelity: FidelityResult,
-    parity: Parity,
-    footprint: Footprint,
-    checks: list[Check],
-    budget: list[Check],
-    reference: Reference,
-) -> dict[str, Any]:
-    """report.json as the design lays it down, and what a reader needs to judge it."""
-    exported = run / ONNX
-    return {
-        "schema": SCHEMA,
-        "run": recipe.run.name,
-        "verdict": verdict_of([*checks, *budget]),
-        "stages": {name: _stage(name, stage, fidelity, run) for name, stage in stages.items()},
-        "artifacts": [
-            {
-                "path": ONNX,
-                "precision": "fp32",
-                "model_mb": exported.stat().st_size / MB,
-                "parity": parity.as_json(),
-                "quality": fidelity.to_data[ONNX].as_json(),
-                "latency_ms": {"p50": footprint.latency_p50_ms, "p95": footprint.latency_p95_ms},
-                "peak_memory_mib": footprint.peak_memory_mib,
-            }
-        ],
-        "budget": [check.as_json() for check in budget],
-        "checks": [check.as_json() for check in checks],
-        "reference": {"kind": reference.kind, "count": len(reference.indices), "sha256": pictures.sha256},
-        "provenance": {
-            "recipe_sha256": recipe.sha256,
-            "data_sha256": pictures.sha256,
-            "pictures": len(pictures),
-            "skipped": len(pictures.skipped),
-            "seed": recipe.run.seed,
-            "versions": list(stages.values())[-1].config["provenance"]["versions"],
-            "machine": {
-                "processor": platform.processor() or platform.machine(),
-                "cores": os.cpu_count(),
-                "device": "cpu",
-            },
-            "credits": [pictures.credit] if pictures.credit else [],
-        },
-    }
-
-
-def _trust(variety: VarietyResult, memorised: Memorised | None) -> dict[str, Any]:
-    """Variety, memorisation, and the warnings that follow from them; none of these enters the verdict."""
-    unknown = {"status": "not_verified", "reason": "No pictures are held out; set data.holdout above 0."}
-    return {
-        "variety": variety.as_json(),
-        "memorisation": unknown if memorised is None else memorised.as_json(),
-        "warnings": variety.warnings() + ([] if memorised is None else memorised.warnings(ONNX)),
-    }
-
-
-def _stage(name: str, stage: Stage, fidelity: FidelityResult, run: Path) -> dict[str, Any]:
-    parameters = sum(p.numel() for p in load_generator(stage).parameters())
-    row: dict[str, Any] = {
-        "family": generator_config_of(stage).family,
-        "parameters": parameters,
-        "model_mb": stage.config["files"][GENERATOR]["bytes"] / MB,
-        "training": stage.training,
-        "quality": fidelity.to_data[name].as_json(),
-    }
-    forecast = stage.folder / FORECAST
-    if stage.folder.parent == run and forecast.is_file():
-        row["memory_forecast"] = read_json(forecast)
-    if stage.folder.parent != run:
-        row["run"] = str(stage.folder)
-    if name in fidelity.to_teacher:
-        row["to_teacher"] = fidelity.to_teacher[name].as_json()
-        row["change_percent"] = fidelity.change_percent[name].as_json()
-    return row

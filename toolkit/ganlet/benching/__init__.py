@@ -1,0 +1,7 @@
+"""`ganlet bench`: every artefact on every runtime at every batch, in interleaved rounds on this machine."""
+
+from ganlet.benching.plan import Settings, parse_batches, subjects_of
+from ganlet.benching.run import bench, measure_subjects
+from ganlet.benching.table import WIDTH, notes, rows_table
+
+__all__ = ["WIDTH", "Settings", "bench", "measure_subjects", "notes", "parse_batches", "rows_table", "subjects_of"]

@@ -1,0 +1,109 @@
+"""generator.fp16.onnx, generator.int8.onnx and the like: made of RUN/generator.onnx, listed in the manifest."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import onnx
+from onnx import ModelProto
+
+from ganlet.artifact import Stage, add_to_manifest, describe_file, manifest_entry, versions
+from ganlet.errors import GanletError
+from ganlet.export.calibrate import COUNT, METHOD, SEED
+from ganlet.export.fold import fold_batch_norm
+from ganlet.export.fp16 import to_fp16
+from ganlet.export.int8 import to_int8
+from ganlet.export.lower import Form, layers_of, rewritten
+from ganlet.export.onnx_export import finished, onnx_facts
+from ganlet.export.profiles import USUAL, Precision, forms_by, profile_named
+from ganlet.export.tune import tuned_forms
+from ganlet.files import write_bytes
+
+REVISION = "1"  # of how a variant is made: files of another one are made again
+TUNING_COUNT = 16  # latents that a model is calibrated on which is only timed
+
+
+def variant_name(precision: str, profile: str | None = None, tune: bool = False) -> str:
+    """generator.onnx, generator.int8.onnx, generator.sm75.onnx, generator.int8.tuned.onnx, ...
+
+    Raises GanletError for an unknown precision or profile.
+    """
+    usual = usual_profile(precision)
+    parts = ["generator"] if precision == "fp32" else ["generator", precision]
+    if tune:
+        parts.append("tuned")
+    elif profile is not None and profile != usual:
+        profile_named(profile)
+        parts.append(profile)
+    return ".".join([*parts, "onnx"])
+
+
+def usual_profile(precision: str) -> str:
+    """The profile of a precision unless another is asked for. Raises GanletError for an unknown precision."""
+    for known in get_args(Precision):
+        if precision == known:
+            return USUAL[known]
+    raise GanletError(f"There is no precision {precision!r}; expected one of {', '.join(get_args(Precision))}.")
+
+
+def is_made(run: Path, stage: Stage, precision: str, profile: str | None = None, tune: bool = False) -> bool:
+    """Whether the file is there, unchanged, and made of these weights in this way."""
+    path = run / variant_name(precision, profile, tune)
+    if not path.is_file():
+        return False
+    wanted = describe_file(path) | _made_from(stage, precision, profile, tune)
+    return wanted.items() <= manifest_entry(run, path.name).items()
+
+
+def _made_from(stage: Stage, precision: str, profile: str | None, tune: bool) -> dict[str, Any]:
+    return {
+        "precision": precision,
+        "profile": profile or usual_profile(precision),
+        "tuned": tune,
+        "revision": REVISION,
+        "made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256},
+    }
+
+
+def export_variant(run: Path, stage: Stage, precision: str, profile: str | None = None, tune: bool = False) -> Path:
+    """Write a variant of RUN/generator.onnx, which has to be made of `stage`; the same weights give the same bytes.
+
+    With `tune` the forms are what was the fastest on this machine, so that the bytes may differ from time to time.
+    Raises GanletError for an unknown precision or profile, and for weights that the precision cannot hold.
+    """
+    path = run / variant_name(precision, profile, tune)
+    model = fold_batch_norm(onnx.load(run / "generator.onnx"))
+    name = profile or usual_profile(precision)
+    forms = forms_by(profile_named(name), model)
+    about: dict[str, Any] = {}
+    if tune:
+        forms, trials = tuned_forms(
+            model, forms, lambda chosen: made_in(model, precision, name, chosen, "minmax", TUNING_COUNT)
+        )
+        about["tuning"] = [
+            {"layer": t.layer, "form": t.form, "time_ratio": round(t.ratio, 3), "chosen": t.chosen} for t in trials
+        ]
+    if precision == "int8":
+        about["calibration"] = {"method": METHOD, "latents": COUNT, "seed": SEED}
+    left = {layer.name: layer.reason for layer in layers_of(model) if layer.reason}
+    about |= {"layers": forms} | ({"left_alone": left} if left else {})
+    made = finished(made_in(model, precision, name, forms), {"precision": precision})
+    write_bytes(path, made.SerializeToString(deterministic=True))
+    facts = _made_from(stage, precision, profile, tune) | onnx_facts(made) | about
+    add_to_manifest(run, path.name, **facts, versions=versions())
+    return path
+
+
+def made_in(
+    model: ModelProto,
+    precision: str,
+    profile: str,
+    forms: Mapping[str, Form],
+    method: str = METHOD,
+    count: int = COUNT,
+) -> ModelProto:
+    """A fp32 generator in a precision, its layers in the forms told."""
+    if precision == "int8":
+        return to_int8(model, profile, forms=forms, method=method, count=count)
+    made = rewritten(model, forms)
+    return to_fp16(made) if precision == "fp16" else made

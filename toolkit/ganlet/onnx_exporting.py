@@ -1,0 +1,90 @@
+"""`ganlet export --to onnx`: generator.onnx and its variants, each compared with the network it was made from."""
+
+from pathlib import Path
+
+from ganlet.artifact import Stage, describe_file, drop_from_manifest, manifest_entry
+from ganlet.device import OnnxRunner
+from ganlet.errors import GanletError
+from ganlet.observer import Observer
+from ganlet.recipe import Verify
+
+LEAST_EXPLAINED = 0.9
+"""Part of the network's variation that an exported file has to draw: less is on the way to grey."""
+
+
+def export_onnx_file(
+    run: Path, stage: Stage, precision: str, profile: str | None, tune: bool, *, limits: Verify, observer: Observer
+) -> Path:
+    """RUN/generator.onnx, or a variant, which is made of it; what is there and made of the same is skipped.
+
+    Raises GanletError for an unknown precision or profile, and when ONNX Runtime draws something else than torch.
+    """
+    from ganlet.export.variants import export_variant, is_made, variant_name
+
+    plain, path = run / "generator.onnx", run / variant_name(precision, profile, tune)
+    made = _plain_is_made(stage, plain)
+    if not made:
+        _export_plain(stage, plain, limits, observer)
+    if path == plain:
+        if made:
+            observer.say(f"export: {path} is complete, skipped")
+    elif is_made(run, stage, precision, profile, tune):
+        observer.say(f"export: {path} is complete, skipped")
+    else:
+        export_variant(run, stage, precision, profile, tune)
+        _check_variant(path, stage, precision, limits, observer)
+    return path
+
+
+def _plain_is_made(stage: Stage, path: Path) -> bool:
+    if not path.is_file():
+        return False
+    wanted = describe_file(path) | {"made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256}}
+    return wanted.items() <= manifest_entry(path.parent, path.name).items()
+
+
+def _export_plain(stage: Stage, path: Path, limits: Verify, observer: Observer) -> None:
+    from ganlet.export import export_onnx
+    from ganlet.verify.parity import check_parity
+    from ganlet.verify.torch_runner import TorchRunner
+
+    export_onnx(stage, path.parent)
+    limit = limits.parity_max_abs
+    parity = check_parity(OnnxRunner(path), TorchRunner.of_stage(stage), limit=limit, seed=0)
+    batches = ", ".join(parity.batches)
+    observer.say(f"export: {stage.name} -> {path}, max abs difference {parity.max_abs:.1e} at batch {batches}")
+    if parity.status != "passed":
+        raise GanletError(
+            f"{path} differs from the {stage.name} it was made from by {parity.max_abs:.2g}, expected at most "
+            f"{limit:g}; update torch, onnx and onnxruntime, then export again."
+        )
+
+
+def _check_variant(path: Path, stage: Stage, precision: str, limits: Verify, observer: Observer) -> None:
+    """Say how near a variant is to the network. Raises GanletError, and removes it, when it is another generator.
+
+    What is merely not near enough for the recipe stays: to judge it is for `ganlet verify`.
+    """
+    from ganlet.verify.artefacts import parity_limits
+    from ganlet.verify.parity import check_parity
+    from ganlet.verify.torch_runner import TorchRunner
+
+    limit, least_psnr_db = parity_limits(precision, limits)
+    try:
+        network = TorchRunner.of_stage(stage)
+        parity = check_parity(OnnxRunner(path), network, seed=0, limit=limit, least_psnr_db=least_psnr_db)
+        if parity.explained < LEAST_EXPLAINED:
+            raise GanletError(
+                f"{path.name} drew {parity.explained:.0%} of what varies in pictures of the {stage.name} it was made "
+                f"from, expected at least {LEAST_EXPLAINED:.0%}, and was removed; export it in fp32."
+            )
+    except GanletError:  # NaN among them; or the next export would find it complete
+        path.unlink()
+        drop_from_manifest(path.parent, path.name)
+        raise
+    psnr = "equal to the bit" if parity.psnr_db is None else f"PSNR {parity.psnr_db:.1f} dB"
+    observer.say(f"export: {stage.name} -> {path}, {psnr}, max abs difference {parity.max_abs:.1e}")
+    if parity.status != "passed":
+        asked = [f"at most {limit:g}"] * (limit is not None)
+        asked += [f"at least {least_psnr_db:g} dB"] * (least_psnr_db is not None)
+        observer.say(f"export: that is not within what [verify] asks, {' and '.join(asked)}: it will not pass")

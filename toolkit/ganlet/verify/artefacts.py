@@ -1,0 +1,113 @@
+"""The exported files of a run: which of them the recipe asks for, what each draws, and what it costs to run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ganlet.artifact import Stage, manifest_entry
+from ganlet.device import OnnxRunner
+from ganlet.device.footprint import Footprint, measure
+from ganlet.device.runner import Runner
+from ganlet.errors import GanletError
+from ganlet.metrics import Interval, paired_change_percent
+from ganlet.recipe import Recipe, Verify
+from ganlet.verify.checks import Check, surely_at_most
+from ganlet.verify.fidelity import FidelityResult
+from ganlet.verify.parity import Parity, check_parity
+from ganlet.verify.torch_runner import TorchRunner
+
+ONNX = "generator.onnx"
+FILES = {"onnx": ONNX, "onnx-fp16": "generator.fp16.onnx", "onnx-int8": "generator.int8.onnx"}
+"""The recipe's word for a target -> the file that is judged."""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One exported file, loaded, with the stage that its manifest says it was made from."""
+
+    path: Path
+    precision: str
+    source: Stage
+    runner: Runner
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found of an artefact. `change_percent`: of its distance to the data against generator.onnx's."""
+
+    artefact: Artefact
+    parity: Parity
+    footprint: Footprint
+    change_percent: Interval | None
+
+
+def artefact_names(recipe: Recipe) -> list[str]:
+    """generator.onnx, and the other ONNX files that the recipe's targets ask for."""
+    return list(dict.fromkeys([ONNX, *(FILES[target] for target in recipe.export.targets if target in FILES)]))
+
+
+def open_artefacts(run: Path, recipe: Recipe, stages: Mapping[str, Stage]) -> list[Artefact]:
+    """Every ONNX file that the recipe asks for, generator.onnx first.
+
+    Raises GanletError for one that is missing, damaged, or not made of a stage of this run.
+    """
+    return [_open(run, name, stages) for name in artefact_names(recipe)]
+
+
+def _open(run: Path, name: str, stages: Mapping[str, Stage]) -> Artefact:
+    target = next(target for target, file in FILES.items() if file == name)
+    precision = target.removeprefix("onnx-") if target != "onnx" else "fp32"
+    remedy = f"`ganlet export {run} --to onnx" + ("`" if precision == "fp32" else f" --precision {precision}`")
+    path = run / name
+    if not path.is_file():
+        raise GanletError(f"{run} has no {name}; make it with {remedy}.")
+    made_from = manifest_entry(run, name).get("made_from")
+    for stage_name, stage in stages.items():
+        if made_from == {"stage": stage_name, "weights_sha256": stage.weights_sha256}:
+            return Artefact(path, precision, stage, OnnxRunner(path))
+    raise GanletError(
+        f"{path} was not made from any stage of {run} (the weights' SHA-256 in manifest.json is of none); "
+        f"export it again with {remedy}."
+    )
+
+
+def measure_artefact(artefact: Artefact, fidelity: FidelityResult, recipe: Recipe) -> Measured:
+    """Parity with the network it was made from, cost in a fresh process, and what its precision did to the distance."""
+    name, seed = artefact.name, recipe.run.seed
+    limit, least_psnr_db = parity_limits(artefact.precision, recipe.verify)
+    network = TorchRunner.of_stage(artefact.source)
+    parity = check_parity(artefact.runner, network, seed=seed, limit=limit, least_psnr_db=least_psnr_db)
+    change = None
+    if name != ONNX:
+        change = paired_change_percent(fidelity.to_data[name].fd, fidelity.to_data[ONNX].fd, seed=seed)
+    return Measured(artefact, parity, measure(artefact.path), change)
+
+
+def parity_limits(precision: str, verify: Verify) -> tuple[float | None, float | None]:
+    """Largest difference of a pixel, least PSNR in dB: fp32 is judged by its worst pixel, int8 as a whole."""
+    return {
+        "fp32": (verify.parity_max_abs, None),
+        "fp16": (verify.parity_fp16_max_abs, verify.parity_fp16_psnr_db),
+        "int8": (None, verify.parity_int8_psnr_db),
+    }[precision]
+
+
+def artefact_checks(found: Measured, recipe: Recipe) -> list[Check]:
+    """The statements about one artefact: its parity, and that its precision costs no more fidelity than allowed."""
+    name, verify = found.artefact.name, recipe.verify
+    limit, least_psnr_db = parity_limits(found.artefact.precision, verify)
+    checks = [] if limit is None else [found.parity.check(name, limit)]
+    checks += [] if least_psnr_db is None else [found.parity.likeness(name, least_psnr_db)]
+    if found.change_percent is not None:
+        low, high = found.change_percent.low, found.change_percent.high
+        reason = (
+            f"Frechet distance to the data against {ONNX}'s on the same {verify.samples} latents, 95 % interval "
+            f"{low:+.1f} to {high:+.1f} %"
+        )
+        allowed = verify.quantised_max_drop_percent
+        checks.append(surely_at_most(f"{name} against {ONNX}", found.change_percent, allowed, verify.samples, reason))
+    return checks

@@ -1,0 +1,105 @@
+"""report.json, as the design lays it down, and what a reader needs to judge it."""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganlet.artifact import FORECAST, GENERATOR, Stage
+from ganlet.files import MB, read_json
+from ganlet.recipe import Recipe
+from ganlet.training.load import generator_config_of, load_generator
+from ganlet.verify.artefacts import Measured
+from ganlet.verify.checks import Check, verdict_of
+from ganlet.verify.fidelity import FidelityResult, Reference
+from ganlet.verify.memorised import Memorised
+from ganlet.verify.variety import VarietyResult
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Checks:
+    """The statements of a report, and the recipe's budgets."""
+
+    made: list[Check]
+    budget: list[Check]
+
+
+def document(
+    recipe: Recipe, reference: Reference, stages: Mapping[str, Any], artefacts: list[Any], checks: Checks
+) -> dict[str, Any]:
+    """The report without what `trust` adds: the rows of stages and artefacts, the checks, where it all comes from."""
+    pictures = reference.pictures
+    return {
+        "schema": SCHEMA,
+        "run": recipe.run.name,
+        "verdict": verdict_of([*checks.made, *checks.budget]),
+        "stages": dict(stages),
+        "artifacts": artefacts,
+        "budget": [check.as_json() for check in checks.budget],
+        "checks": [check.as_json() for check in checks.made],
+        "reference": {"kind": reference.kind, "count": len(reference.indices), "sha256": pictures.sha256},
+        "provenance": {
+            "recipe_sha256": recipe.sha256,
+            "data_sha256": pictures.sha256,
+            "pictures": len(pictures),
+            "skipped": len(pictures.skipped),
+            "seed": recipe.run.seed,
+            "machine": {
+                "processor": platform.processor() or platform.machine(),
+                "cores": os.cpu_count(),
+                "device": "cpu",
+            },
+            "credits": [pictures.credit] if pictures.credit else [],
+        },
+    }
+
+
+def artefact_row(found: Measured, fidelity: FidelityResult) -> dict[str, Any]:
+    """The row of one exported file; "change_percent" of its distance to the data is against generator.onnx."""
+    artefact, footprint = found.artefact, found.footprint
+    row = {
+        "path": artefact.name,
+        "precision": artefact.precision,
+        "model_mb": artefact.path.stat().st_size / MB,
+        "parity": found.parity.as_json(),
+        "quality": fidelity.to_data[artefact.name].as_json(),
+        "latency_ms": {"p50": footprint.latency_p50_ms, "p95": footprint.latency_p95_ms},
+        "peak_memory_mib": footprint.peak_memory_mib,
+        "provider": footprint.provider,
+    }
+    return row | ({} if found.change_percent is None else {"change_percent": found.change_percent.as_json()})
+
+
+def trust(variety: VarietyResult, memorised: Memorised | None, name: str) -> dict[str, Any]:
+    """Variety, memorisation of artefact `name`, and the warnings that follow; none of these enters the verdict."""
+    unknown = {"status": "not_verified", "reason": "No pictures are held out; set data.holdout above 0."}
+    return {
+        "variety": variety.as_json(),
+        "memorisation": unknown if memorised is None else memorised.as_json(),
+        "warnings": variety.warnings() + ([] if memorised is None else memorised.warnings(name)),
+    }
+
+
+def stage_row(name: str, stage: Stage, fidelity: FidelityResult, run: Path) -> dict[str, Any]:
+    """The row of one stage: what it is, what training took, how good its pictures are."""
+    parameters = sum(p.numel() for p in load_generator(stage).parameters())
+    row: dict[str, Any] = {
+        "family": generator_config_of(stage).family,
+        "parameters": parameters,
+        "model_mb": stage.config["files"][GENERATOR]["bytes"] / MB,
+        "training": stage.training,
+        "quality": fidelity.to_data[name].as_json(),
+    }
+    forecast = stage.folder / FORECAST
+    if stage.folder.parent == run and forecast.is_file():
+        row["memory_forecast"] = read_json(forecast)
+    if stage.folder.parent != run:
+        row["run"] = str(stage.folder)
+    if name in fidelity.to_teacher:
+        row["to_teacher"] = fidelity.to_teacher[name].as_json()
+        row["change_percent"] = fidelity.change_percent[name].as_json()
+    return row
