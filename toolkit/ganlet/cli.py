@@ -261,10 +261,11 @@ def _verify_artifact(path: Path, provider: str, as_json: bool) -> None:
 def _show_verdict(report: dict[str, Any], run: Path, as_json: bool) -> None:
     from rich.console import Console
 
-    from ganlet.report import checks_table, closing_words, sentences, summary_table
+    from ganlet.report import artifacts_table, checks_table, closing_words, sentences, summary_table
 
     console = Console()
     console.print(summary_table(report))
+    console.print(artifacts_table(report))
     console.print(checks_table(report))
     for warning in sentences(report, "warnings"):
         print(f"warning: {warning}")

@@ -9,6 +9,7 @@ from typing import Any
 from onnx import ModelProto
 
 from ganlet.device import latents
+from ganlet.errors import GanletError
 from ganlet.export.lower import Form, layers_of
 
 ROUNDS = 15
@@ -26,6 +27,7 @@ class Trial:
     chosen: bool
 
 
+Build = Callable[[dict[str, Form]], ModelProto]
 Ratio = Callable[[ModelProto, ModelProto], float]
 """(candidate, current) -> time of the candidate relative to the current one."""
 
@@ -39,7 +41,8 @@ def tuned_forms(
     """The fastest form of each layer found, and all that was tried on the way.
 
     Greedy: from the forms `start` on, each layer in turn is tried in its other forms, and the fastest is kept. `build`
-    makes the model to be timed of the forms. `ratio` times two models; ONNX Runtime on this machine unless told.
+    makes the model to be timed of the forms; those that it refuses are passed over, such as an int8 model without a
+    layer to quantise. `ratio` times two models; ONNX Runtime on this machine unless told.
     """
     ratio = ratio or time_ratio
     forms, trials = dict(start), []
@@ -47,9 +50,13 @@ def tuned_forms(
     for layer in layers_of(model):
         tried = {}
         for form in layer.forms:
-            if form != forms[layer.name]:
+            if form == forms[layer.name]:
+                continue
+            try:
                 candidate = build(forms | {layer.name: form})
-                tried[form] = (ratio(candidate, current), candidate)
+            except GanletError:
+                continue
+            tried[form] = (ratio(candidate, current), candidate)
         best = min(tried, key=lambda form: tried[form][0], default=None)
         wins = best is not None and tried[best][0] < GAIN
         trials += [Trial(layer.name, form, found, wins and form == best) for form, (found, _) in tried.items()]

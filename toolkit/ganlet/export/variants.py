@@ -62,6 +62,7 @@ def _made_from(stage: Stage, precision: str, profile: str | None, tune: bool) ->
         "tuned": tune,
         "revision": REVISION,
         "made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256},
+        "recipe_sha256": stage.config["provenance"].get("recipe_sha256", ""),
     }
 
 

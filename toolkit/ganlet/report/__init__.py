@@ -8,9 +8,10 @@ from ganlet.report.judgement import closing_words
 from ganlet.report.memory import forecast_bars, forecast_table, options_table, phases_table, sampling_table
 from ganlet.report.memory_pictures import forecast_png, forecast_svg, timeline_png, timeline_svg
 from ganlet.report.search import search_png, search_svg, search_table
-from ganlet.report.tables import checks_table, summary_table
+from ganlet.report.tables import artifacts_table, checks_table, summary_table
 
 __all__ = [
+    "artifacts_table",
     "checks_table",
     "closing_words",
     "forecast_bars",

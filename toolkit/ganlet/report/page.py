@@ -13,7 +13,7 @@ from PIL import Image
 from ganlet.errors import GanletError
 from ganlet.files import read_json, write_text
 from ganlet.report import judgement, wording
-from ganlet.report.document import Json, metrics, number, read_report, rows, stages, table, words
+from ganlet.report.document import Json, interval, metrics, number, read_report, rows, stages, table, words
 from ganlet.report.memory_page import memory_section
 from ganlet.report.plots import DASHES, Plot, loss_plots
 from ganlet.report.tables import distance_name, summary_rows
@@ -26,8 +26,8 @@ SAMPLES = (
     ("student", "Student", "Pictures that the student draws from the same latents."),
     ("pruned", "Pruned", "Pictures that the pruned generator draws from the same latents."),
     ("generator.onnx", "Exported file", "Pictures that generator.onnx draws from the same latents."),
-    ("data", "Data", "Pictures of the training data, for comparison."),
 )
+DATA = ("data", "Data", "Pictures of the training data, for comparison.")
 TRUST = (
     (
         "features",
@@ -101,7 +101,8 @@ def render(run: Path, report: Json) -> str:
 
 def _context(run: Path, report: Json) -> dict[str, Any]:
     summary = summary_rows(report)
-    pictures = [_picture(run / "samples" / f"{name}.png", title, alt) for name, title, alt in SAMPLES]
+    shown = [*SAMPLES, *_variants(report), DATA]
+    pictures = [_picture(run / "samples" / f"{name}.png", title, alt) for name, title, alt in shown]
     return {
         "run": words(report, "run") or run.name,
         "verdict": judgement.judge(report),
@@ -123,6 +124,16 @@ def _context(run: Path, report: Json) -> dict[str, Any]:
         "recipe": _text(run / "recipe.toml"),
         "dash": wording.DASH,
     }
+
+
+def _variants(report: Json) -> list[tuple[str, str, str]]:
+    """The exported files besides generator.onnx, as SAMPLES lists pictures."""
+    files = [(words(row, "path"), words(row, "precision")) for row in rows(report, "artifacts")]
+    return [
+        (path, f"Exported file, {precision}", f"Pictures that {path} draws from the same latents.")
+        for path, precision in files
+        if path not in ("", "generator.onnx") and Path(path).name == path
+    ]
 
 
 def _bar(check: judgement.Check) -> Bar:
@@ -172,6 +183,8 @@ def _artifact(row: Json, manifest: Json) -> Json:
         "psnr_db": number(parity, "psnr_db"),
         "batches": {size: number(table(parity, "batches"), size) for size in table(parity, "batches")},
         "quality": metrics(row, "quality"),
+        "change": interval(row, "change_percent"),
+        "provider": words(row, "provider").removesuffix("ExecutionProvider"),
         "p50": number(latency, "p50"),
         "p95": number(latency, "p95"),
         "peak_memory_mib": number(row, "peak_memory_mib"),

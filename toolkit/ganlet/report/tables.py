@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ganlet.report.document import Interval, Json, Metric, interval, metrics, number, stages, table
+from ganlet.report.document import Interval, Json, Metric, interval, metrics, number, rows, stages, table, words
 from ganlet.report.judgement import FAILED, PASSED, Check, budgets, checks
 from ganlet.report.wording import DASH, bounds, count, figure, percent, short_metric_name
 
@@ -107,6 +107,24 @@ def _change_cell(row: SummaryRow) -> str:
 
 def _with_bounds(value: str, spread: str) -> str:
     return f"{value}\n({spread})" if spread else value
+
+
+def artifacts_table(report: Json) -> Table:
+    """A line for each exported file: its size, how near it is to the network, what it costs to run."""
+    printed = Table(**_layout("Artefacts"))
+    printed.add_column("\nFile", overflow="fold", ratio=1)
+    headings = ("\nMB", "PSNR\ndB", "Distance\nto data", "against\nfp32", "Latency\nms", "Memory\nMiB")
+    for heading in headings:
+        printed.add_column(heading, justify="right", no_wrap=True)
+    for row in rows(report, "artifacts"):
+        parity, latency = table(row, "parity"), table(row, "latency_ms")
+        distances, change = metrics(row, "quality"), interval(row, "change_percent")
+        cells = [words(row, "path") or DASH, figure(number(row, "model_mb")), figure(number(parity, "psnr_db"))]
+        cells.append(figure(distances[0].interval.value) if distances else DASH)
+        cells += [percent(change.value) if change else DASH, figure(number(latency, "p50"), digits=3)]
+        cells.append(figure(number(row, "peak_memory_mib")))
+        printed.add_row(*(Text(cell) for cell in cells))
+    return printed
 
 
 def checks_table(report: Json) -> Table:

@@ -109,5 +109,7 @@ def artefact_checks(found: Measured, recipe: Recipe) -> list[Check]:
             f"{low:+.1f} to {high:+.1f} %"
         )
         allowed = verify.quantised_max_drop_percent
-        checks.append(surely_at_most(f"{name} against {ONNX}", found.change_percent, allowed, verify.samples, reason))
+        checks.append(
+            surely_at_most(f"distance of {name} against {ONNX}", found.change_percent, allowed, verify.samples, reason)
+        )
     return checks

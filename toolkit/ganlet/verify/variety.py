@@ -1,6 +1,6 @@
 """Variety: whether a generator draws as many different pictures as its teacher, and as the data."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -84,9 +84,17 @@ class VarietyResult:
 
 
 def measure_variety(
-    fidelity: FidelityResult, runners: Mapping[str, Runner], reference: Reference, seed: int
+    fidelity: FidelityResult,
+    runners: Mapping[str, Runner],
+    reference: Reference,
+    seed: int,
+    stepped: Collection[str] = (),
 ) -> VarietyResult:
-    """The indicators of every subject of `fidelity`, on its features; clusters and nearness are those of the data."""
+    """The indicators of every subject of `fidelity`, on its features; clusters and nearness are those of the data.
+
+    `stepped`: subjects whose latents are rounded, as in int8: how far their pictures move for a small step of a latent
+    is the rounding's doing, and is left out.
+    """
     labels = reference.pictures.labels
     labels = None if labels is None else labels[reference.indices]
     data = fidelity.data
@@ -94,13 +102,13 @@ def measure_variety(
     near = near_distance(data[:alike])
     centres = cluster_centres(data, min(CLUSTERS, len(data)), seed)
 
-    def judge(features: NDArray[np.float32], runner: Runner | None) -> Variety:
+    def judge(features: NDArray[np.float32], runner: Runner | None, moves: bool = True) -> Variety:
         smooth = {
             "effective_rank": effective_rank(features, seed),
             "within_share": within_share(features, centres, seed),
             "spread": total_spread(features, seed),
         }
-        if runner is not None:
+        if runner is not None and moves:
             z = latents(seed, 0, min(SPREAD_LATENTS, len(features)), runner.latent_dim)
             smooth["latent_spread"] = latent_spread(partial(_in_batches, runner), z, seed)
         modes = None
@@ -109,7 +117,7 @@ def measure_variety(
         return Variety(smooth, duplicate_rate(features[:alike], near), modes)
 
     subjects = {"data": judge(data, None)}
-    subjects |= {name: judge(features, runners[name]) for name, features in fidelity.features.items()}
+    subjects |= {n: judge(features, runners[n], n not in stepped) for n, features in fidelity.features.items()}
     baseline = fidelity.baseline
     changes = {name: _changes(subjects[name], subjects[baseline], seed) for name in fidelity.change_percent if baseline}
     return VarietyResult(subjects, changes, baseline)

@@ -50,30 +50,15 @@ def verify_run(
     runners: dict[str, Runner] = {name: TorchRunner.of_stage(stage) for name, stage in stages.items()}
     runners |= {artefact.name: artefact.runner for artefact in artefacts}
     reference = choose_reference(pictures, recipe.data.holdout, recipe.data.seed, recipe.verify.samples)
-    training, held = pictures.split(recipe.data.holdout, recipe.data.seed)
-    first = len(reference.indices) + recipe.verify.samples * len(runners)
-    in_all = first + (searched_in_features(len(training), recipe.verify.samples) if len(held) >= 2 else 0)
-    fidelity = measure_fidelity(
-        runners,
-        reference,
-        net_name=recipe.verify.features,
-        samples=recipe.verify.samples,
-        seed=recipe.run.seed,
-        progress=lambda done, _: progress(done, in_all),
-    )
-    variety = measure_variety(fidelity, runners, reference, recipe.run.seed)
-    memorised = _memorised(runners[ONNX], fidelity, reference, recipe, lambda done: progress(first + done, in_all))
+    fidelity, memorised = _looked_at(runners, reference, recipe, progress)
+    stepped = [artefact.name for artefact in artefacts if artefact.precision == "int8"]
+    variety = measure_variety(fidelity, runners, reference, recipe.run.seed, stepped)
     write_samples(run / "samples", runners, reference, recipe.run.seed)
     write_maps(run / "samples", fidelity, memorised, recipe.run.seed)
     measured = [measure_artefact(artefact, fidelity, recipe) for artefact in artefacts]
     engines = check_engines(run)
     checks = [check for found in measured for check in artefact_checks(found, recipe)]
-    checks += [
-        fidelity_check(name, change, recipe.verify.max_drop_percent, recipe.verify.samples, reference.kind)
-        for name, change in fidelity.change_percent.items()
-        if name != "transfer"  # another domain's teacher says nothing of its quality
-    ]
-    checks += [engine.check for engine in engines]
+    checks += _fidelity_checks(fidelity, recipe, reference) + [engine.check for engine in engines]
     report = document(
         recipe,
         reference,
@@ -89,6 +74,36 @@ def verify_run(
     report["key"] = verification_key(run, recipe, stages, pictures)
     write_json(run / "report.json", report)
     return report
+
+
+def _looked_at(
+    runners: Mapping[str, Runner], reference: Reference, recipe: Recipe, progress: Progress
+) -> tuple[FidelityResult, Memorised | None]:
+    """What takes the time: every picture through the feature net, and the training pictures that are searched."""
+    samples = recipe.verify.samples
+    training, held = reference.pictures.split(recipe.data.holdout, recipe.data.seed)
+    first = len(reference.indices) + samples * len(runners)
+    in_all = first + (searched_in_features(len(training), samples) if len(held) >= 2 else 0)
+    fidelity = measure_fidelity(
+        runners,
+        reference,
+        net_name=recipe.verify.features,
+        samples=samples,
+        seed=recipe.run.seed,
+        progress=lambda done, _: progress(done, in_all),
+    )
+    memorised = _memorised(runners[ONNX], fidelity, reference, recipe, lambda done: progress(first + done, in_all))
+    return fidelity, memorised
+
+
+def _fidelity_checks(fidelity: FidelityResult, recipe: Recipe, reference: Reference) -> list[Check]:
+    """One for each that is to keep up with a teacher; another domain's teacher says nothing of a transfer's quality."""
+    verify = recipe.verify
+    return [
+        fidelity_check(name, change, verify.max_drop_percent, verify.samples, reference.kind)
+        for name, change in fidelity.change_percent.items()
+        if name != "transfer"
+    ]
 
 
 def _budget(run: Path, recipe: Recipe, stages: Mapping[str, Stage], exported: Measured) -> list[Check]:
