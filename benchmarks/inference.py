@@ -35,7 +35,6 @@ from ganlet.device import OnnxRunner, Sampler, latents
 from ganlet.device.openvino_runner import NAME as OPENVINO
 from ganlet.device.pictures import to_uint8
 from ganlet.export import export_onnx, to_int8
-from ganlet.export.profiles import USUAL
 from ganlet.export.variants import export_variant
 from ganlet.metrics import compare, extract, feature_net, paired_change_percent
 from ganlet.models import GeneratorConfig, build_generator, initialise
@@ -128,7 +127,7 @@ VARIANTS = {
     REWRITTEN: ("fp32", "cpu-int8", False),
     TUNED: ("fp32", None, True),
     INT8: ("int8", "cpu-int8", False),
-    SYMMETRIC: ("int8", None, False),
+    SYMMETRIC: ("int8", "trt-int8", False),
 }
 """Form -> precision, profile and --tune of `ganlet export`, which without them writes AS_IS."""
 
@@ -177,7 +176,7 @@ def quality_claims(samples: int, folder: Path) -> list[Claim]:
     claims = []
     for form in (INT8, SYMMETRIC):
         path = folder / f"kittens-{form.replace(' ', '-')}.onnx"
-        onnx.save(to_int8(onnx.load(KITTENS), VARIANTS[form][1] or USUAL["int8"]), path)
+        onnx.save(to_int8(onnx.load(KITTENS), str(VARIANTS[form][1])), path)
         runner = OnnxRunner(path)
         psnr_db = check_parity(runner, as_is, limit=1.0, seed=OTHER_SEED).psnr_db or math.inf
         claims.append(

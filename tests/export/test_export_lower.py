@@ -4,13 +4,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from ganlet.export import fold_batch_norm, rewritten
+from ganlet.errors import GanletError
+from ganlet.export import PROFILES, fold_batch_norm, layers_of, lowered, rewritten
 
 EXACT = {"rtol": 0.0, "atol": 1e-10}
 SLOPE = 0.25  # ONNX stores it as float32: one that this can hold
@@ -175,3 +177,88 @@ def test_a_batch_norm_folds_into_a_convolution(group: int, seed: int, bias: bool
     scale, shift, mean, variance = (torch.from_numpy(value) for value in norm.values())
     expected = torch.nn.functional.batch_norm(made, mean, variance, scale, shift)
     np.testing.assert_allclose(drawn_by(folded, x), expected.numpy(), **EXACT)
+
+
+# ---------------------------------------------------------------- what is left alone, and why
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"kernel": [3, 4]}, "its kernel of 3 x 4 is no multiple of its stride 2"),
+        ({"strides": [2, 4], "kernel": [4, 4]}, "its strides 2 and 4 differ"),
+        ({"pads": [4, 0, 0, 0]}, "its padding is as large as its kernel of 4 x 4"),
+        ({"extra": [1, 0]}, "its output padding is larger than its padding"),
+        ({"group": 2, "size": [1, 1]}, "it has 2 groups on a 1 x 1 input"),
+    ],
+)
+def test_what_has_no_exact_form_stays_and_says_why(changes: Layer, why: str) -> None:
+    layer = {"strides": [2, 2], "kernel": [4, 4], "size": [3, 3], "pads": [0, 0, 0, 0]} | changes
+    model, *_ = one_layer(layer, 0)
+    (found,) = layers_of(model)
+    assert found.forms == ("transposed",) and found.reason == why
+    for name in PROFILES:
+        made = lowered(model, name)
+        assert made.graph.node == model.graph.node and made.graph.initializer == model.graph.initializer
+    with pytest.raises(GanletError, match=r"cannot take the form 'shuffled' \(.*expected one of transposed"):
+        rewritten(model, {"up": "shuffled"})
+
+
+def test_dilated_and_computed_layers_stay() -> None:
+    layer = {"strides": [2, 2], "kernel": [4, 4], "size": [3, 3], "pads": [0, 0, 0, 0]}
+    for name, value, why in (("dilations", [2, 1], "dilations are"), ("auto_pad", "SAME_UPPER", "left to the runtime")):
+        model, *_ = one_layer(layer, 0)
+        node = model.graph.node[0]
+        kept = [a for a in node.attribute if a.name != name and not (name == "auto_pad" and a.name == "pads")]
+        del node.attribute[:]
+        node.attribute.extend([*kept, helper.make_attribute(name, value)])
+        (found,) = layers_of(model)
+        assert found.forms == ("transposed",) and why in found.reason
+    model, *_ = one_layer(layer, 0)
+    model.graph.node.insert(0, helper.make_node("Relu", ["up.weight"], ["computed"]))
+    model.graph.node[1].input[1] = "computed"
+    assert "computed in the graph" in layers_of(model)[0].reason
+
+
+def test_a_batch_norm_that_others_share_or_that_trains_stays() -> None:
+    layer = {"strides": [2, 2], "kernel": [4, 4], "size": [3, 3], "pads": [1, 1, 1, 1]}
+    model, *_ = one_layer(layer, 0, norm=True)
+    model.graph.output.append(helper.make_tensor_value_info("up", TensorProto.DOUBLE, ["batch", 3, 6, 6]))
+    folded = fold_batch_norm(model)
+    assert [node.op_type for node in folded.graph.node] == ["ConvTranspose", "BatchNormalization", "Relu"]
+    assert folded.graph.initializer == model.graph.initializer  # and nothing that nobody takes is left behind
+
+
+def test_a_weight_that_two_layers_share_is_rewritten_for_each() -> None:
+    layer = {"strides": [2, 2], "kernel": [4, 4], "size": [3, 3], "pads": [1, 1, 1, 1], "inside": 2, "out": 2}
+    model, x, first = one_layer(layer, 0)
+    twice = onnx.ModelProto()
+    twice.CopyFrom(model)
+    twice.graph.node[-1].output[0] = "middle"
+    second = onnx.NodeProto()
+    second.CopyFrom(model.graph.node[0])
+    second.input[0], second.output[0] = "middle", "y"
+    twice.graph.node.append(second)
+    twice.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.DOUBLE, ["batch", 2, 12, 12]))
+    weight, bias = (torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in model.graph.initializer)
+    expected = torch.nn.functional.conv_transpose2d(torch.from_numpy(first), weight, bias, stride=2, padding=1)
+    made = rewritten(twice, {"up": "shuffled"})
+    assert [node.op_type for node in made.graph.node].count("Conv") == 2
+    np.testing.assert_allclose(drawn_by(made, x), expected.numpy(), **EXACT)
+
+
+def test_an_unknown_layer_form_or_profile_is_refused() -> None:
+    model, *_ = one_layer({"strides": [2, 2], "kernel": [4, 4], "size": [3, 3], "pads": [1, 1, 1, 1]}, 0)
+    with pytest.raises(GanletError, match="has no layer 'down'; expected one of up"):
+        rewritten(model, {"down": "shuffled"})
+    with pytest.raises(GanletError, match="cannot take the form 'gemm'"):
+        rewritten(model, {"up": "gemm"})
+    with pytest.raises(GanletError, match="no profile 'gpu'; expected one of cpu-fp32"):
+        lowered(model, "gpu")
+
+
+def test_a_graph_with_branches_is_refused() -> None:
+    model, *_ = one_layer({"strides": [2, 2], "kernel": [4, 4], "size": [3, 3], "pads": [1, 1, 1, 1]}, 0)
+    model.graph.node.append(helper.make_node("If", ["x"], ["z"], then_branch=model.graph, else_branch=model.graph))
+    with pytest.raises(GanletError, match="holds functions, branches or sparse weights"):
+        layers_of(model)

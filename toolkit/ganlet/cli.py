@@ -157,7 +157,8 @@ def export(
     to: Annotated[str, typer.Option("--to", help="Target: onnx, trt-rtx, tensorrt, executorch or web.")] = "onnx",
     precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8.")] = "fp32",
     profile: Annotated[
-        str | None, typer.Option("--profile", metavar="NAME", help="Forms of layers: cpu-fp32, sm75, int8 or cpu-int8.")
+        str | None,
+        typer.Option("--profile", metavar="NAME", help="Forms of layers: cpu-fp32, cpu-int8, sm75 or trt-int8."),
     ] = None,
     tune: Annotated[bool, typer.Option("--tune", help="Form of each layer by measured time on this machine.")] = False,
     gpus: Annotated[

@@ -155,9 +155,12 @@ def _engine(module: str) -> Target:
     """RUN/engines/*.engine for `wish.gpus`; of RTX cards, with no card named, one for every target that builds."""
 
     def make(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+        from ganlet.export.profiles import ENGINES
+
         batches = (1, wish.opt_batch, wish.max_batch)
         targets = engine_targets(module, wish.gpus, batches, wish.workspace_mib)
-        onnx = TARGETS["onnx"](stage, run, Wish(precision=wish.precision), observer)[-1]
+        source = replace(wish, profile=wish.profile or ENGINES.get(wish.precision), tune=False)
+        onnx = TARGETS["onnx"](stage, run, source, observer)[-1]
         return [export_engine(module, run, onnx, targets, wish.precision, batches, wish.workspace_mib, observer)]
 
     return make

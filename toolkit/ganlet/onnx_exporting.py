@@ -85,6 +85,6 @@ def _check_variant(path: Path, stage: Stage, precision: str, limits: Verify, obs
     psnr = "equal to the bit" if parity.psnr_db is None else f"PSNR {parity.psnr_db:.1f} dB"
     observer.say(f"export: {stage.name} -> {path}, {psnr}, max abs difference {parity.max_abs:.1e}")
     if parity.status != "passed":
-        asked = [f"at most {limit:g}"] * (limit is not None)
-        asked += [f"at least {least_psnr_db:g} dB"] * (least_psnr_db is not None)
+        asked = [] if limit is None else [f"at most {limit:g}"]
+        asked += [] if least_psnr_db is None else [f"at least {least_psnr_db:g} dB"]
         observer.say(f"export: that is not within what [verify] asks, {' and '.join(asked)}: it will not pass")

@@ -6,7 +6,7 @@ On the ModelProto of any fp32 generator that it wrote, each a new model with the
 
     lowered(model, "sm75")         layers in the forms that a device runs best (`profiles.PROFILES`), the same pictures
     to_fp16(model)                 weights and arithmetic in fp16
-    to_int8(model, "cpu-int8")     static Q/DQ on the rewritten graph, calibrated on its own latents
+    to_int8(model)                 static Q/DQ on the rewritten graph, calibrated; with "trt-int8" as TensorRT takes it
     layers_of(model)               its transposed convolutions, and the forms that each can take
     rewritten(model, forms)        each named layer in one form
 """

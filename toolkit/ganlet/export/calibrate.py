@@ -87,15 +87,13 @@ def percentile(seen: Histogram, levels: int, share: float = 0.9999) -> float:
 
 
 def least_squares(seen: Histogram, levels: int) -> float:
-    """The range with the least mean square error of rounding within it and of cutting off beyond it."""
+    """The range with the least mean square error of rounding within it and of cutting off beyond it (Max 1960)."""
     ranges = seen.largest * np.linspace(0.3, 1.0, 71)
     errors = []
     for top in ranges:
         step = top / levels
         kept = np.minimum(np.rint(seen.centres / step), levels) * step
-        # Inside a step that is finer than a bin, rounding is uniform: step^2 / 12.
-        inside = np.maximum(np.square(seen.centres - kept), np.where(seen.centres <= top, step**2 / 12, 0.0))
-        errors.append(float(seen.counts @ inside))
+        errors.append(float(seen.counts @ np.square(seen.centres - kept)))  # a step is 4 bins at least
     return float(ranges[int(np.argmin(errors))])
 
 

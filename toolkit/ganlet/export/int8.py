@@ -44,7 +44,7 @@ def quantised(model: ModelProto, scales: Mapping[str, Scale], keep: frozenset[st
         writer.copy(node, node.op_type in QUANTISED and layer_name(node) not in keep)
     if not writer.layers:
         raise GanletError(
-            "The model has no Conv or Gemm to quantise; lower it first with the profile int8 or cpu-int8, whose "
+            "The model has no Conv or Gemm to quantise; lower it first with the profile cpu-int8 or trt-int8, whose "
             "transposed convolutions have another form."
         )
     graph.nodes = writer.nodes
@@ -142,17 +142,32 @@ class _Writer:
 
 
 def quantised_weight(weight: Array, axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """int8 integers of `weight`'s shape, and a step for each index of `axis`, so that the largest becomes 127."""
-    others = tuple(index for index in range(weight.ndim) if index != axis)
-    largest = np.abs(weight.astype(np.float64)).max(axis=others)
+    """int8 integers of `weight`'s shape, and a step for each index of the output axis `axis`.
+
+    The largest weight of an output becomes 127, or less where two neighbours of one sign would together pass 128. x86
+    processors before VNNI (2019) add two products of uint8 and int8 in 16 bits that saturate (PMADDUBSW), and 255 * 128
+    is what they hold; without this the same file was 5 dB worse there. Neighbours are those that ONNX Runtime packs
+    together: input channels 2 i and 2 i + 1 of a tap.
+    """
+    rows = np.moveaxis(weight.astype(np.float64), axis, 0)
+    largest = np.maximum(np.abs(rows).reshape(len(rows), -1).max(axis=1), _largest_pair(rows))
     steps = np.where(largest > 0, largest / LEVELS, 1.0).astype(np.float32)
-    wide = weight.astype(np.float64) / np.expand_dims(steps.astype(np.float64), others)
-    return np.clip(np.rint(wide), -LEVELS, LEVELS).astype(np.int8), steps
+    integers = np.rint(rows / steps.astype(np.float64).reshape(-1, *[1] * (rows.ndim - 1)))
+    return np.moveaxis(np.clip(integers, -LEVELS, LEVELS), 0, axis).astype(np.int8), steps
+
+
+def _largest_pair(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest sum of two neighbouring weights of one sign, (out, in, ...) -> (out,)."""
+    packed = np.moveaxis(rows, 1, -1).reshape(len(rows), -1)
+    packed = np.pad(packed, [(0, 0), (0, packed.shape[1] % 2)])
+    pairs = packed.reshape(len(rows), -1, 2)
+    sums = [np.maximum(sign * pairs, 0.0).sum(axis=2) for sign in (1, -1)]
+    return np.asarray(np.maximum(*sums).max(axis=1))
 
 
 def to_int8(
     model: ModelProto,
-    profile: str = "int8",
+    profile: str = "cpu-int8",
     *,
     forms: Mapping[str, Form] | None = None,
     method: str = METHOD,

@@ -25,7 +25,7 @@ TUNING_COUNT = 16  # latents that a model is calibrated on which is only timed
 
 
 def variant_name(precision: str, profile: str | None = None, tune: bool = False) -> str:
-    """generator.onnx, generator.int8.onnx, generator.sm75.onnx, generator.int8.tuned.onnx, ...
+    """generator.onnx, generator.int8.onnx, generator.sm75.onnx, generator.trt-int8.onnx, generator.int8.tuned.onnx, ...
 
     Raises GanletError for an unknown precision or profile.
     """
@@ -35,7 +35,7 @@ def variant_name(precision: str, profile: str | None = None, tune: bool = False)
         parts.append("tuned")
     elif profile is not None and profile != usual:
         profile_named(profile)
-        parts.append(profile)
+        parts = ["generator", profile] if profile.endswith(precision) else [*parts, profile]
     return ".".join([*parts, "onnx"])
 
 
