@@ -26,8 +26,9 @@ from ganlet.conflicts import find_conflicts
 from ganlet.device import probe
 from ganlet.device.cuda import DriverState, driver_state
 from ganlet.device.onnx_session import CPU, PROVIDERS
-from ganlet.device.runtimes import installed_onnxruntimes
+from ganlet.device.runtimes import check_onnxruntime_conflict, installed_onnxruntimes
 from ganlet.device.tensorrt_package import NAMES, REMEDIES, installed_tensorrts
+from ganlet.errors import GanletError
 from ganlet.files import MB
 
 TRAINING = (  # what the extra `train` installs
@@ -80,6 +81,10 @@ def _sampling() -> list[Finding]:
     if not installed:
         remedy = 'no ONNX Runtime: pip install "ganlet[cpu]", or "ganlet[gpu]" for an NVIDIA card'
         return [Finding("sample", "missing", remedy)]
+    try:
+        check_onnxruntime_conflict()
+    except GanletError as error:
+        return [Finding("sample", "conflict", str(error))]
     fault, listed = probe.ask(probe.LIST)
     if fault:
         return [Finding("sample", "conflict", fault)]

@@ -28,10 +28,10 @@ def export_onnx_file(
     if path == plain:
         if made:
             observer.say(f"export: {path} is complete, skipped")
-    elif is_made(run, stage, precision, profile, tune):
+    elif is_made(run, stage, precision, profile, tune, limits.parity_int8_psnr_db):
         observer.say(f"export: {path} is complete, skipped")
     else:
-        export_variant(run, stage, precision, profile, tune)
+        export_variant(run, stage, precision, profile, tune, limits.parity_int8_psnr_db)
         _check_variant(path, stage, precision, limits, observer)
     return path
 

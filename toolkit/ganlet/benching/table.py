@@ -33,8 +33,8 @@ def notes(document: dict[str, Any]) -> list[str]:
     if measured:
         coverage = 100 * measured[0]["ratio"]["coverage"]
         said.append(
-            f"x first: pictures per second against the first row of that batch; the interval holds the median over "
-            f"{document['rounds']} rounds with {coverage:.0f} %."
+            "x first: pictures per second against the first row of that batch; its interval holds the true median with "
+            f"{coverage:.0f} %, by {document['rounds']} rounds."
         )
     for row in measured:
         if row["flop_per_picture"] is None:

@@ -16,10 +16,11 @@ from ganlet.export.int8 import to_int8
 from ganlet.export.lower import Form, layers_of, rewritten
 from ganlet.export.onnx_export import finished, onnx_facts
 from ganlet.export.profiles import USUAL, Precision, forms_by, profile_named
+from ganlet.export.sensitivity import nearest_int8
 from ganlet.export.tune import tuned_forms
 from ganlet.files import write_bytes
 
-REVISION = "1"  # of how a variant is made: files of another one are made again
+REVISION = "2"  # of how a variant is made: files of another one are made again
 TUNING_COUNT = 16  # latents that a model is calibrated on which is only timed
 
 
@@ -46,17 +47,25 @@ def usual_profile(precision: str) -> str:
     raise GanletError(f"There is no precision {precision!r}; expected one of {', '.join(get_args(Precision))}.")
 
 
-def is_made(run: Path, stage: Stage, precision: str, profile: str | None = None, tune: bool = False) -> bool:
+def is_made(
+    run: Path,
+    stage: Stage,
+    precision: str,
+    profile: str | None = None,
+    tune: bool = False,
+    least_psnr_db: float = 0.0,
+) -> bool:
     """Whether the file is there, unchanged, and made of these weights in this way."""
     path = run / variant_name(precision, profile, tune)
     if not path.is_file():
         return False
-    wanted = describe_file(path) | _made_from(stage, precision, profile, tune)
+    wanted = describe_file(path) | _made_from(stage, precision, profile, tune, least_psnr_db)
     return wanted.items() <= manifest_entry(run, path.name).items()
 
 
-def _made_from(stage: Stage, precision: str, profile: str | None, tune: bool) -> dict[str, Any]:
-    return {
+def _made_from(stage: Stage, precision: str, profile: str | None, tune: bool, least_psnr_db: float) -> dict[str, Any]:
+    asked = {"least_psnr_db": least_psnr_db} if precision == "int8" else {}
+    return asked | {
         "precision": precision,
         "profile": profile or usual_profile(precision),
         "tuned": tune,
@@ -66,10 +75,18 @@ def _made_from(stage: Stage, precision: str, profile: str | None, tune: bool) ->
     }
 
 
-def export_variant(run: Path, stage: Stage, precision: str, profile: str | None = None, tune: bool = False) -> Path:
+def export_variant(
+    run: Path,
+    stage: Stage,
+    precision: str,
+    profile: str | None = None,
+    tune: bool = False,
+    least_psnr_db: float = 0.0,
+) -> Path:
     """Write a variant of RUN/generator.onnx, which has to be made of `stage`; the same weights give the same bytes.
 
-    With `tune` the forms are what was the fastest on this machine, so that the bytes may differ from time to time.
+    Layers stay out of int8 where `least_psnr_db` asks for it (`sensitivity`). With `tune` the forms are what was the
+    fastest on this machine, so that the bytes may differ from time to time.
     Raises GanletError for an unknown precision or profile, and for weights that the precision cannot hold.
     """
     path = run / variant_name(precision, profile, tune)
@@ -85,12 +102,14 @@ def export_variant(run: Path, stage: Stage, precision: str, profile: str | None 
             {"layer": t.layer, "form": t.form, "time_ratio": round(t.ratio, 3), "chosen": t.chosen} for t in trials
         ]
     if precision == "int8":
-        about["calibration"] = {"method": METHOD, "latents": COUNT, "seed": SEED}
+        near = nearest_int8(model, name, forms=forms, least_psnr_db=least_psnr_db)
+        about["calibration"] = {"latents": COUNT, "seed": SEED} | near.as_json()
     left = {layer.name: layer.reason for layer in layers_of(model) if layer.reason}
     about |= {"layers": forms} | ({"left_alone": left} if left else {})
-    made = finished(made_in(model, precision, name, forms), {"precision": precision})
+    built = near.model if precision == "int8" else made_in(model, precision, name, forms)
+    made = finished(built, {"precision": precision})
     write_bytes(path, made.SerializeToString(deterministic=True))
-    facts = _made_from(stage, precision, profile, tune) | onnx_facts(made) | about
+    facts = _made_from(stage, precision, profile, tune, least_psnr_db) | onnx_facts(made) | about
     add_to_manifest(run, path.name, **facts, versions=versions())
     return path
 

@@ -77,7 +77,8 @@ def checks(report: Json) -> list[Check]:
     listed = [_check(row) for row in rows(report, "checks")]
     for artifact in rows(report, "artifacts"):
         path, parity = words(artifact, "path"), table(artifact, "parity")
-        if not any("parity" in check.name and path in check.name for check in listed):
+        names = {f"parity of {path}", f"PSNR of {path}"}
+        if not any(check.name in names for check in listed):
             reason = words(parity, "reason")
             listed.append(Check(f"parity of {path}", status_of(parity), number(parity, "max_abs"), None, "", reason))
     return listed

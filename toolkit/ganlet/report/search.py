@@ -76,6 +76,8 @@ def _rendered(document: Json, kind: str) -> bytes:
 
 def _draw(axes: Any, document: Json) -> None:
     """Circles grow with the latency: the third value that a trial is judged by."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     done = finished(document)
     slowest = max((number(row, "latency_ms") or 0.0 for row in done), default=0.0) or 1.0
     for row in done:
@@ -93,10 +95,14 @@ def _draw(axes: Any, document: Json) -> None:
             line.append((x, y))
     if line:
         axes.step(*zip(*line, strict=True), where="post", color=FRONT, linewidth=1, zorder=2)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        for axis, scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
+            scale("log")
+            axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+            axis.set_major_formatter(lambda value, _: f"{value:,.4g}")
+            axis.set_minor_locator(NullLocator())
     axes.set_xlabel("generator.onnx, MB")
     axes.set_ylabel(f"distance to the training pictures, {words(document, 'features')}")
     axes.set_title("The larger the circle, the longer a picture takes", fontsize=9, loc="left", color=OTHER)
-    axes.grid(which="both", color="#d3d8dd", linewidth=0.5)
+    axes.margins(0.08)
+    axes.grid(color="#d3d8dd", linewidth=0.5)
     axes.spines[:].set_visible(False)

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganlet.report.document import Interval, Json, Metric, interval, metrics, number, rows, stages, table, words
-from ganlet.report.judgement import FAILED, PASSED, Check, budgets, checks
+from ganlet.report.judgement import FAILED, PASSED, budgets, checks
 from ganlet.report.wording import DASH, bounds, count, figure, percent, short_metric_name
 
 STYLES = {PASSED: "green", FAILED: "bold red"}
@@ -128,24 +128,20 @@ def artifacts_table(report: Json) -> Table:
 
 
 def checks_table(report: Json) -> Table:
-    """Every check and budget with what was measured, its limit, its verdict, and why where it did not pass."""
-    printed = Table(**_layout("Checks"))
+    """Every check and budget with what was measured, its limit and its verdict; below, why where it did not pass."""
+    named = [(check.name, check) for check in checks(report)]
+    named += [(f"budget: {check.name}", check) for check in budgets(report)]
+    why = [f"{name}: {check.reason}" for name, check in named if check.reason and check.status != PASSED]
+    printed = Table(caption=Text("\n".join(why)) if why else None, caption_justify="left", **_layout("Checks"))
     printed.add_column("Check", overflow="fold", ratio=1)
     printed.add_column("Measured", justify="right", no_wrap=True)
     printed.add_column("Limit", justify="right", no_wrap=True)
     printed.add_column("Verdict", no_wrap=True, min_width=len("? not verified"))
-    for check in checks(report):
-        _add_check(printed, check, check.name)
-    for check in budgets(report):
-        _add_check(printed, check, f"budget: {check.name}")
+    for name, check in named:
+        printed.add_row(
+            Text(name),
+            Text(figure(check.measured, check.unit if check.measured is not None else "")),
+            Text(figure(check.limit, check.unit if check.limit is not None and check.measured is None else "")),
+            Text(check.verdict, style=STYLES.get(check.status, UNKNOWN_STYLE)),
+        )
     return printed
-
-
-def _add_check(printed: Table, check: Check, name: str) -> None:
-    told = f"{name}\n{check.reason}" if check.reason and check.status != PASSED else name
-    printed.add_row(
-        Text(told),
-        Text(figure(check.measured, check.unit if check.measured is not None else "")),
-        Text(figure(check.limit, check.unit if check.limit is not None else "")),
-        Text(check.verdict, style=STYLES.get(check.status, UNKNOWN_STYLE)),
-    )

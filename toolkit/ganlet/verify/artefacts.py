@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganlet.artifact import Stage, manifest_entry
-from ganlet.device import OnnxRunner
 from ganlet.device.footprint import Footprint, measure
+from ganlet.device.open import open_runner
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
 from ganlet.metrics import Interval, paired_change_percent
@@ -17,8 +17,14 @@ from ganlet.verify.parity import Parity, check_parity
 from ganlet.verify.torch_runner import TorchRunner
 
 ONNX = "generator.onnx"
-FILES = {"onnx": ONNX, "onnx-fp16": "generator.fp16.onnx", "onnx-int8": "generator.int8.onnx"}
-"""The recipe's word for a target -> the file that is judged."""
+FILES = {
+    "onnx": ONNX,
+    "onnx-fp16": "generator.fp16.onnx",
+    "onnx-int8": "generator.int8.onnx",
+    "executorch": "generator.pte",
+    "executorch-int8": "generator.int8.pte",
+}
+"""The recipe's word for a target -> the file that is judged. Engines are looked at in `engine`: none can run here."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,12 @@ class Measured:
 
 
 def artefact_names(recipe: Recipe) -> list[str]:
-    """generator.onnx, and the other ONNX files that the recipe's targets ask for."""
+    """generator.onnx, and the other files that the recipe's targets ask for."""
     return list(dict.fromkeys([ONNX, *(FILES[target] for target in recipe.export.targets if target in FILES)]))
 
 
 def open_artefacts(run: Path, recipe: Recipe, stages: Mapping[str, Stage]) -> list[Artefact]:
-    """Every ONNX file that the recipe asks for, generator.onnx first.
+    """Every file of `FILES` that the recipe asks for, generator.onnx first.
 
     Raises GanletError for one that is missing, damaged, or not made of a stage of this run.
     """
@@ -59,16 +65,15 @@ def open_artefacts(run: Path, recipe: Recipe, stages: Mapping[str, Stage]) -> li
 
 
 def _open(run: Path, name: str, stages: Mapping[str, Stage]) -> Artefact:
-    target = next(target for target, file in FILES.items() if file == name)
-    precision = target.removeprefix("onnx-") if target != "onnx" else "fp32"
-    remedy = f"`ganlet export {run} --to onnx" + ("`" if precision == "fp32" else f" --precision {precision}`")
+    to, _, precision = next(target for target, file in FILES.items() if file == name).partition("-")
+    remedy = f"`ganlet export {run} --to {to}" + (f" --precision {precision}`" if precision else "`")
     path = run / name
     if not path.is_file():
         raise GanletError(f"{run} has no {name}; make it with {remedy}.")
     made_from = manifest_entry(run, name).get("made_from")
     for stage_name, stage in stages.items():
         if made_from == {"stage": stage_name, "weights_sha256": stage.weights_sha256}:
-            return Artefact(path, precision, stage, OnnxRunner(path))
+            return Artefact(path, precision or "fp32", stage, open_runner(path))
     raise GanletError(
         f"{path} was not made from any stage of {run} (the weights' SHA-256 in manifest.json is of none); "
         f"export it again with {remedy}."

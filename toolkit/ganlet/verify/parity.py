@@ -37,7 +37,7 @@ class Parity:
 
     def likeness(self, name: str, least_psnr_db: float) -> Check:
         """Whether the pictures as a whole are as near as asked; passed without a figure where they are equal."""
-        return at_least(f"parity of {name}, PSNR", self.psnr_db, least_psnr_db, "dB", self.reason)
+        return at_least(f"PSNR of {name}", self.psnr_db, least_psnr_db, "dB", self.reason)
 
 
 def check_parity(
