@@ -46,11 +46,10 @@ def one_layer(layer: Layer, seed: int, activation: str = "Relu", norm: bool = Fa
         torch.from_numpy(weight),
         torch.from_numpy(bias) if "up.bias" in weights else None,
         stride=layer["strides"],
+        output_padding=layer.get("extra", [0, 0]),
         groups=group,
-    )  # nothing cropped: torch cannot pad its sides differently
-    below, beside = (extra for extra in layer.get("extra", [0, 0]))
-    rows, columns = expected.shape[2] - bottom + below, expected.shape[3] - right + beside
-    expected = expected[:, :, top:rows, left:columns]
+    )  # cropped by hand: torch cannot pad its sides differently
+    expected = expected[:, :, top : expected.shape[2] - bottom, left : expected.shape[3] - right]
     if norm:
         statistics = {
             "norm.scale": drawn.standard_normal(out),

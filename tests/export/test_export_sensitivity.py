@@ -32,15 +32,15 @@ def psnr_db(one: ModelProto, other: ModelProto) -> float:
 
 @pytest.fixture(scope="module")
 def nearest(model: ModelProto) -> Nearest:
-    return nearest_int8(model, "int8", count=COUNT)
+    return nearest_int8(model, "trt-int8", count=COUNT)
 
 
 def test_the_best_calibration_is_taken_by_measurement(model: ModelProto, nearest: Nearest) -> None:
     assert nearest.by_method.keys() == METHODS.keys() and nearest.keep == ()
     for method, found in nearest.by_method.items():
-        assert found == pytest.approx(psnr_db(to_int8(model, "int8", method=method, count=COUNT), model), abs=0.05)
+        assert found == pytest.approx(psnr_db(to_int8(model, "trt-int8", method=method, count=COUNT), model), abs=0.05)
     assert nearest.psnr_db == max(nearest.by_method.values()) == nearest.by_method[nearest.method]
-    same = to_int8(model, "int8", method=nearest.method, count=COUNT)
+    same = to_int8(model, "trt-int8", method=nearest.method, count=COUNT)
     assert nearest.model.SerializeToString(deterministic=True) == same.SerializeToString(deterministic=True)
 
 
@@ -48,7 +48,7 @@ def test_each_layer_alone_is_nearer_than_all_of_them(model: ModelProto, nearest:
     assert set(nearest.by_layer) == {"layer1.0", "layer2.0"}
     assert min(nearest.by_layer.values()) >= nearest.psnr_db
     other = frozenset(nearest.by_layer) - {"layer1.0"}
-    alone = to_int8(model, "int8", method=nearest.method, count=COUNT, keep=other)
+    alone = to_int8(model, "trt-int8", method=nearest.method, count=COUNT, keep=other)
     assert nearest.by_layer["layer1.0"] == pytest.approx(psnr_db(alone, model), abs=0.05)
 
 
@@ -65,10 +65,10 @@ def spoilt(model: ModelProto, name: str) -> ModelProto:
 
 def test_the_most_sensitive_layer_stays_in_fp32_where_the_likeness_asks_for_it(model: ModelProto) -> None:
     bad = spoilt(model, "layer2.0.weight")
-    plain = nearest_int8(bad, "int8", count=COUNT)
+    plain = nearest_int8(bad, "trt-int8", count=COUNT)
     assert plain.by_layer["layer2.0"] < plain.by_layer["layer1.0"]
     asked = (plain.psnr_db + plain.by_layer["layer1.0"]) / 2
-    found = nearest_int8(bad, "int8", least_psnr_db=asked, most_kept=0.9, count=COUNT)
+    found = nearest_int8(bad, "trt-int8", least_psnr_db=asked, most_kept=0.9, count=COUNT)
     assert found.keep == ("layer2.0",) and found.psnr_db >= asked > plain.psnr_db
     assert found.psnr_db == pytest.approx(psnr_db(found.model, bad), abs=0.05)
     kinds = [node.op_type for node in found.model.graph.node]
@@ -77,6 +77,6 @@ def test_the_most_sensitive_layer_stays_in_fp32_where_the_likeness_asks_for_it(m
 
 
 def test_no_more_weights_than_allowed_stay_in_fp32_and_some_layer_is_always_int8(model: ModelProto) -> None:
-    none = nearest_int8(model, "int8", least_psnr_db=200.0, most_kept=0.0, count=COUNT)
-    most = nearest_int8(model, "int8", least_psnr_db=200.0, most_kept=1.0, count=COUNT)
+    none = nearest_int8(model, "trt-int8", least_psnr_db=200.0, most_kept=0.0, count=COUNT)
+    most = nearest_int8(model, "trt-int8", least_psnr_db=200.0, most_kept=1.0, count=COUNT)
     assert none.keep == () and len(most.keep) == 1 and most.psnr_db > none.psnr_db

@@ -111,15 +111,14 @@ def test_what_is_there_and_made_of_the_same_is_skipped(run: Path, make_recipe: C
 def test_a_grey_export_is_refused_and_removed(
     run: Path, monkeypatch: pytest.MonkeyPatch, factor: float, told: str
 ) -> None:
-    made_in = variants.made_in
+    finished = variants.finished
 
-    def spoilt(*how: Any, **more: Any) -> ModelProto:
-        model = made_in(*how, **more)
+    def spoilt(model: ModelProto, more: Any) -> ModelProto:
         weight = next(tensor for tensor in model.graph.initializer if tensor.name == "final.0.weight")
         weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * factor, weight.name))
-        return model
+        return finished(model, more)
 
-    monkeypatch.setattr(variants, "made_in", spoilt)
+    monkeypatch.setattr(variants, "finished", spoilt)
     with pytest.raises(GanletError, match=told):
         export_source(run, "onnx", Wish(precision="int8"), Silent())
     assert not (run / "generator.int8.onnx").exists() and not manifest_entry(run, "generator.int8.onnx")

@@ -78,7 +78,7 @@ def test_every_file_that_the_recipe_asks_for_is_judged(finished_run: Path, tmp_p
         assert row["change_percent"]["value"] == pytest.approx(100 * (distances[0] / distances[1] - 1), abs=1e-6)
         assert row["latency_ms"]["p50"] > 0 and row["peak_memory_mib"] > 0 and row["parity"]["explained"] > 0.9
     assert [check["name"] for check in report["checks"] if "int8" in check["name"]] == [
-        "parity of generator.int8.onnx, PSNR",
+        "PSNR of generator.int8.onnx",
         "distance of generator.int8.onnx against generator.onnx",
         "fidelity of generator.int8.onnx",
     ]
@@ -90,7 +90,7 @@ def test_every_file_that_the_recipe_asks_for_is_judged(finished_run: Path, tmp_p
     spoil(run, "generator.int8.onnx")
     after = verify(place)
     failed = [check["name"] for check in after["checks"] if check["status"] != "passed"]
-    assert after["verdict"] == "failed" and "parity of generator.int8.onnx, PSNR" in failed
+    assert after["verdict"] == "failed" and "PSNR of generator.int8.onnx" in failed
     assert all("int8" in name for name in failed)
     assert after["artifacts"][0]["quality"] == plain["quality"]
 
