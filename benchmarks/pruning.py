@@ -103,9 +103,10 @@ def main() -> None:
     teacher = load_stage(whole) if whole.is_dir() else find_stage(options.run)
     data, observer = base.data, Terminal(quiet=True)
     pictures = load_pictures(data.source, size=data.size, channels=data.channels, count=data.count, seed=data.seed)
-    judge: Judge | None = None
     rows = []
     print(f"{'importance':12} {'scope':8}  size  widths           MB      to the teacher           to the data")
+    judge = Judge(pictures, base, teacher, options.samples)
+    print(f"{'(teacher)':73} {told(_fd(compare(judge.teacher, judge.data, net='lite0', seed=0))):>24}")
     sizes = [("target_mb", mb) for mb in options.targets_mb] or [("ratio", ratio) for ratio in options.ratios]
     for size in sizes:
         for scope in options.scopes:
@@ -117,7 +118,6 @@ def main() -> None:
                     stage = prune(Workplace(recipe, kept, pictures, observer))
                 known = kept / f"judged-{options.samples}.json"
                 if not known.is_file() or read_json(known)["weights"] != stage.weights_sha256:
-                    judge = judge or Judge(pictures, base, teacher, options.samples)
                     write_json(known, {"weights": stage.weights_sha256} | judge.row(stage))
                 row = read_json(known) | {"importance": name, "scope": scope} | dict([size])
                 rows.append(row)
