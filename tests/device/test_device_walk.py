@@ -4,7 +4,7 @@ from itertools import count, islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ganlet.device.latents import latents
@@ -30,6 +30,7 @@ def test_slerp_by_hand() -> None:
 def test_slerp_between_equal_lengths_turns_at_one_speed_on_the_sphere(seed: int, latent: int) -> None:
     a, b = latents(seed, 0, 2, latent)
     a, b = (row / np.linalg.norm(row) for row in (a, b))
+    assume(0.05 < angle(a, b) < np.pi - 0.05)  # next to a line there is no telling which way round, in float32
     t = np.linspace(0, 1, 9)
     way = slerp(a, b, t)
     np.testing.assert_allclose(np.linalg.norm(way, axis=1), 1, atol=1e-5)

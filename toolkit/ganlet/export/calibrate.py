@@ -62,6 +62,7 @@ def observed(
     more = [name for name in dict.fromkeys(names) if name not in known]
     inside.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in more)
     options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone: it warns of shapes of its own making
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # numpy works between the calls
     session = onnxruntime.InferenceSession(inside.SerializeToString(), options, providers=["CPUExecutionProvider"])
     wanted = [name for name in dict.fromkeys(names) if name != entering.name]

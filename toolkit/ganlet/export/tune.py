@@ -82,6 +82,7 @@ def _session(model: ModelProto) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone: it warns of shapes of its own making
     # The threads of one session would spin for a while after each call, in the way of the other session's.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
