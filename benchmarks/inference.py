@@ -243,6 +243,9 @@ def main() -> None:
     for claim in claims:
         print(claim)
     result["claims"] = [asdict(claim) for claim in claims]
+    for document in result.values():
+        for row in document["rows"] if isinstance(document, dict) else []:
+            del row["path"]  # of a temporary folder
     print(json.dumps(result))
 
 
