@@ -40,11 +40,7 @@ MAY_IMPORT = {
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
     "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},
     "budgeting": GROUND | {"recipe", "preflight", "memory", "models", "export", "report", "training"},
-    "engine_export": GROUND | {"artifact", "device", "export", "memory", "verify", "observer"},
-    "onnx_exporting": GROUND | {"artifact", "device", "export", "recipe", "verify", "observer"},
-    "exporting": GROUND
-    | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer"}
-    | {"engine_export", "onnx_exporting"},
+    "exporting": GROUND | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer"},
     "benching": GROUND | {"artifact", "device", "flop", "observer", "verify"},
     "pipeline": GROUND
     | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "exporting", "verify", "observer"}

@@ -19,10 +19,11 @@ from onnx import numpy_helper
 
 from ganlet.artifact import add_to_manifest
 from ganlet.device import OnnxRunner, confirm, latents
-from ganlet.device.confirm import as_text
+from ganlet.device.confirm import LIMITS, as_text
 from ganlet.device.confirm import confirm as confirm_artifact
 from ganlet.device.expected import EXPECTED, ROUNDING, read_expected, write_expected
 from ganlet.errors import GanletError
+from ganlet.recipe import Verify
 
 Make = Callable[..., Path]
 WEIGHTS, RECIPE = "a" * 64, "0" * 64
@@ -257,3 +258,10 @@ def test_pictures_beyond_the_range_are_not_expected(make_generator: Make, tmp_pa
 
     with pytest.raises(GanletError, match=r"expected them in \[-1, 1\]"):
         write_expected(tmp_path / EXPECTED, Loud(make_generator()), weights_sha256="", recipe_sha256="")
+
+
+def test_a_device_asks_for_what_a_recipe_asks_for_unless_told() -> None:
+    """Neither room may import the other, and the figures stand in both."""
+    usual = Verify()
+    assert LIMITS["fp16"].psnr_db == usual.parity_fp16_psnr_db and LIMITS["int8"].psnr_db == usual.parity_int8_psnr_db
+    assert LIMITS["fp32"].max_abs is not None and LIMITS["fp32"].max_abs >= usual.parity_max_abs  # another runtime

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ganlet.device import footprint
+from ganlet.device.child import module_environment
 from ganlet.device.footprint import main, measure, measure_here, peak_memory_mib
 from ganlet.errors import GanletError
 
@@ -41,7 +42,7 @@ def test_peak_memory_follows_an_allocation() -> None:
         "before = peak(); np.ones(100 * 2**20, dtype=np.uint8); print(peak() - before)"
     )
     child = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=footprint.environment()
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=module_environment()
     )
     assert 95 < float(child.stdout) < 105
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ganlet.device import rounds
-from ganlet.device.footprint import environment
+from ganlet.device.child import module_environment
 from ganlet.device.rounds import matmul_call, runner_call, serve, timed_round
 from ganlet.errors import GanletError
 
@@ -98,7 +98,7 @@ def test_the_process_answers_in_lines_whatever_a_runtime_prints(generator: Path)
         capture_output=True,
         text=True,
         check=True,
-        env=environment(),
+        env=module_environment(),
     )
     ready, answer = (json.loads(line) for line in child.stdout.splitlines())
     assert ready == {"ready": {}} and len(answer["latency_ms"]) == 3 and "noise" in child.stderr

@@ -5,7 +5,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ import torch
 
 import ganlet as package
 from ganlet import exporting
-from ganlet.artifact import load_stage
+from ganlet.artifact import load_stage, manifest_entry
 from ganlet.device import OnnxRunner, Sampler, latents
 from ganlet.device.executorch_runner import ExecuTorchRunner
 from ganlet.errors import GanletError
@@ -21,14 +20,11 @@ from ganlet.export import executorch_export
 from ganlet.export.executorch_export import executorch_bytes
 from ganlet.exporting import Wish, export_source
 from ganlet.files import read_json
+from ganlet.recipe import Verify
 from ganlet.training.load import load_generator
 from ganlet.verify.parity import check_parity
 from ganlet.verify.torch_runner import TorchRunner
 from support import Answer, Silent, expect_refused
-
-
-class Strict:
-    parity_max_abs = 0.0  # nothing draws the very same bits as torch
 
 
 @pytest.fixture(scope="module")
@@ -90,23 +86,23 @@ def test_the_same_weights_give_the_same_bytes_without_paths(run: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("precision", "limit", "fault"),
+    ("precision", "limits", "fault"),
     [
-        ("fp32", ("Verify", lambda: Strict()), "differed from the student"),
-        ("int8", ("INT8_PSNR_DB", 200.0), "drew .* dB"),
+        ("fp32", Verify(parity_max_abs=1e-12), "differed from the student"),  # nothing draws the very bits of torch
+        ("int8", Verify(parity_int8_psnr_db=200.0), "drew .* dB"),
     ],
 )
 def test_a_program_that_draws_something_else_is_removed(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, limit: tuple[str, Any], fault: str
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, limits: Verify, fault: str
 ) -> None:
     folder = shutil.copytree(run, tmp_path / "run")
     name = executorch_export.FILES[precision]
     (folder / name).unlink()
     monkeypatch.setattr(executorch_export, "export_executorch", lambda *_: shutil.copy(run / name, folder / name))
-    monkeypatch.setattr(exporting, *limit)
+    wish = Wish(precision=precision, limits=limits)
     with pytest.raises(GanletError, match=f"{fault}.*was removed"):
-        export_source(folder, "executorch", Wish(precision=precision), Silent())
-    assert not (folder / name).exists()
+        exporting.TARGETS["executorch"](load_stage(folder / "student"), folder, wish, Silent())
+    assert not (folder / name).exists() and not manifest_entry(folder, name)
 
 
 @pytest.mark.slow

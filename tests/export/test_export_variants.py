@@ -124,6 +124,30 @@ def test_a_grey_export_is_refused_and_removed(
     assert not (run / "generator.int8.onnx").exists() and not manifest_entry(run, "generator.int8.onnx")
 
 
+def test_a_plain_file_that_draws_something_else_is_removed_and_never_called_complete(run: Path) -> None:
+    (run / "generator.onnx").unlink()
+    nothing_is_so_near = Wish(limits=Verify(parity_max_abs=1e-12))
+    for _ in range(2):
+        with pytest.raises(GanletError, match=r"drew something else than the student.*was removed"):
+            exporting.TARGETS["onnx"](load_stage(run / "student"), run, nothing_is_so_near, Silent())
+        assert not (run / "generator.onnx").exists() and not manifest_entry(run, "generator.onnx")
+
+
+@pytest.mark.parametrize(
+    ("to", "words", "told"),
+    [
+        ("onnx", ["--gpu", "gtx-1660-ti"], "--gpu"),
+        ("web", ["--tune"], "--tune"),
+        ("trt-rtx", ["--wasm", "folder"], "--wasm"),
+        ("executorch", ["--max-batch", "8", "--profile", "sm75"], "--profile and --max-batch"),
+    ],
+)
+def test_a_choice_that_the_target_does_not_have_is_refused(
+    ganlet: Callable[..., Answer], run: Path, to: str, words: list[str], told: str
+) -> None:
+    expect_refused(ganlet("export", run, "--to", to, *words), f"--to {to} has no use for {told}", "leave")
+
+
 def test_what_misses_the_limit_of_the_recipe_is_said(run: Path) -> None:
     seen = Silent()
     how = Wish(precision="int8", limits=Verify(parity_int8_psnr_db=200.0))

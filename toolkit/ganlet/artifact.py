@@ -45,6 +45,10 @@ class Stage:
     def weights_sha256(self) -> str:
         return str(self.config["files"][GENERATOR]["sha256"])
 
+    def as_source(self) -> dict[str, Any]:
+        """What the manifest says of a file that was made of this stage."""
+        return {"made_from": {"stage": self.name, "weights_sha256": self.weights_sha256}}
+
     @property
     def training(self) -> dict[str, Any]:
         """steps, images, seconds, peak_memory_mib, predicted_memory_mib; empty for an imported stage."""
@@ -200,6 +204,14 @@ def drop_from_manifest(run: Path, name: str) -> None:
     manifest = _manifest(run / "manifest.json")
     if manifest["files"].pop(name, None) is not None:
         write_json(run / "manifest.json", manifest)
+
+
+def is_listed_as(path: Path, about: dict[str, Any]) -> bool:
+    """Whether the file at `path` is there as the manifest beside it lists it, with all of `about`."""
+    if not path.is_file():
+        return False
+    wanted = describe_file(path) | about
+    return wanted.items() <= manifest_entry(path.parent, path.name).items()
 
 
 def manifest_entry(run: Path, name: str) -> dict[str, Any]:

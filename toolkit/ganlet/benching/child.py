@@ -9,7 +9,7 @@ import tempfile
 import threading
 from typing import Any
 
-from ganlet.device.footprint import environment
+from ganlet.device.child import module_environment
 from ganlet.errors import GanletError
 
 ANSWER_SECONDS = 600.0  # the longest wait for one answer: a runtime that hangs must not stop the others
@@ -89,5 +89,5 @@ class Child:
 
 def _environment(threads: int | None) -> dict[str, str]:
     """This process's, without what the command line sets for training beside others: it would slow torch here."""
-    kept = {name: value for name, value in environment().items() if name != "GOMP_SPINCOUNT"}
+    kept = {name: value for name, value in module_environment().items() if name != "GOMP_SPINCOUNT"}
     return kept | ({} if threads is None else dict.fromkeys(_THREADS, str(threads)))

@@ -1,12 +1,12 @@
 """What is to be measured: artefacts, the runtimes that may open each, and batches."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from ganlet.artifact import CONFIG, GENERATOR, STAGES
+from ganlet.device.child import module_command
 from ganlet.device.onnx_session import PROVIDERS, available_providers
 from ganlet.device.open import RUNNERS, RUNTIMES
 from ganlet.device.runtimes import load_onnxruntime
@@ -99,9 +99,9 @@ def subjects_of(sources: Sequence[Path], settings: Settings) -> list[Subject]:
 def matmul_commands(threads: int | None) -> list[tuple[str, ...]]:
     """The children that measure this machine's peak of float32 matrix products: by numpy, and by torch if installed."""
     side = ("--matmul", str(MATMUL_SIDE))
-    commands = [_python("ganlet.device.rounds", *side)]
+    commands = [tuple(module_command("ganlet.device.rounds", *side))]
     if find_spec(TORCH) is not None:
-        commands.append(_python("ganlet.benching.eager", *side, *_threads(threads)))
+        commands.append(tuple(module_command("ganlet.benching.eager", *side, *_threads(threads))))
     return commands
 
 
@@ -156,13 +156,9 @@ def _runtimes(path: Path, providers: tuple[str, ...]) -> tuple[str, ...]:
 def _command(path: Path, runtime: str, batch: int, threads: int | None) -> tuple[str, ...]:
     words = [str(path.absolute()), "--batch", str(batch), *_threads(threads)]
     if path.is_dir():
-        return _python("ganlet.benching.eager", *words)
-    return _python("ganlet.device.rounds", *words, "--provider", runtime)
+        return tuple(module_command("ganlet.benching.eager", *words))
+    return tuple(module_command("ganlet.device.rounds", *words, "--provider", runtime))
 
 
 def _threads(threads: int | None) -> tuple[str, ...]:
     return () if threads is None else ("--threads", str(threads))
-
-
-def _python(module: str, *words: str) -> tuple[str, ...]:
-    return (sys.executable, "-P", "-m", module, *words)

@@ -6,7 +6,6 @@ peak of memory belongs to a whole process, so the caller's own work would hide t
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ganlet.device.child import module_command, module_environment
 from ganlet.device.latents import labels, latents
 from ganlet.device.open import load_library, open_runner
 from ganlet.device.runner import Runner
@@ -70,10 +70,10 @@ def measure(
     Raises GanletError with the sentence of the child when it could not load or run the model, or when it died.
     """
     _check(batch, runs, warmup)
-    command = [sys.executable, "-P", "-m", "ganlet.device.footprint", str(Path(path).absolute()), "--batch", str(batch)]
+    command = module_command("ganlet.device.footprint", str(Path(path).absolute()), "--batch", str(batch))
     command += ["--runs", str(runs), "--warmup", str(warmup), "--provider", provider]
     command += [] if threads is None else ["--threads", str(threads)]
-    child = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    child = subprocess.run(command, capture_output=True, text=True, env=module_environment(), check=False)
     lines = child.stdout.strip().splitlines()
     try:
         result = json.loads(lines[-1]) if lines else {}
@@ -137,14 +137,6 @@ def peak_memory_mib() -> float | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / MIB if sys.platform == "darwin" else peak * 1024 / MIB  # macOS counts bytes, the others KiB
-
-
-def environment() -> dict[str, str]:
-    """This process's environment, in which the child finds the same ganlet, even one that is not installed."""
-    if _SOURCE_ROOT.name in ("site-packages", "dist-packages"):
-        return dict(os.environ)
-    paths = [str(_SOURCE_ROOT), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def one_call(runner: Runner, batch: int) -> Callable[[], object]:

@@ -47,7 +47,7 @@ def export_executorch(stage: Stage, run: Path, precision: str) -> Path:
         outputs={"images": {"shape": [1, config.channels, config.size_px, config.size_px], "dtype": "float32"}},
         backend="XNNPACK",
         outside_backend=outside,
-        made_from={"stage": stage.name, "weights_sha256": stage.weights_sha256},
+        **stage.as_source(),
         versions=versions() | _versions(),
     )
     return path

@@ -42,7 +42,7 @@ def export_onnx(stage: Stage, run: Path) -> Path:
         path.name,
         precision="fp32",
         **onnx_facts(onnx.load_from_string(content)),
-        made_from={"stage": stage.name, "weights_sha256": stage.weights_sha256},
+        **stage.as_source(),
         recipe_sha256=stage.config["provenance"].get("recipe_sha256", ""),
         versions=versions(),
     )

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import onnx
 from onnx import ModelProto
 
-from ganlet.artifact import Stage, add_to_manifest, describe_file, manifest_entry, versions
+from ganlet.artifact import Stage, add_to_manifest, is_listed_as, versions
 from ganlet.errors import GanletError
 from ganlet.export.calibrate import COUNT, METHOD, SEED
 from ganlet.export.fold import fold_batch_norm
@@ -57,22 +57,22 @@ def is_made(
 ) -> bool:
     """Whether the file is there, unchanged, and made of these weights in this way."""
     path = run / variant_name(precision, profile, tune)
-    if not path.is_file():
-        return False
-    wanted = describe_file(path) | _made_from(stage, precision, profile, tune, least_psnr_db)
-    return wanted.items() <= manifest_entry(run, path.name).items()
+    return is_listed_as(path, _made_from(stage, precision, profile, tune, least_psnr_db))
 
 
 def _made_from(stage: Stage, precision: str, profile: str | None, tune: bool, least_psnr_db: float) -> dict[str, Any]:
     asked = {"least_psnr_db": least_psnr_db} if precision == "int8" else {}
-    return asked | {
-        "precision": precision,
-        "profile": profile or usual_profile(precision),
-        "tuned": tune,
-        "revision": REVISION,
-        "made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256},
-        "recipe_sha256": stage.config["provenance"].get("recipe_sha256", ""),
-    }
+    return (
+        asked
+        | stage.as_source()
+        | {
+            "precision": precision,
+            "profile": profile or usual_profile(precision),
+            "tuned": tune,
+            "revision": REVISION,
+            "recipe_sha256": stage.config["provenance"].get("recipe_sha256", ""),
+        }
+    )
 
 
 def export_variant(

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from ganlet.artifact import Stage, describe_file, drop_from_manifest, manifest_entry
+from ganlet.artifact import Stage, is_listed_as
 from ganlet.device import OnnxRunner
 from ganlet.errors import GanletError
+from ganlet.exporting.checked import removed_if_refused
 from ganlet.observer import Observer
 from ganlet.recipe import Verify
 
@@ -22,7 +23,7 @@ def export_onnx_file(
     from ganlet.export.variants import export_variant, is_made, variant_name
 
     plain, path = run / "generator.onnx", run / variant_name(precision, profile, tune)
-    made = _plain_is_made(stage, plain)
+    made = is_listed_as(plain, stage.as_source())
     if not made:
         _export_plain(stage, plain, limits, observer)
     if path == plain:
@@ -36,13 +37,6 @@ def export_onnx_file(
     return path
 
 
-def _plain_is_made(stage: Stage, path: Path) -> bool:
-    if not path.is_file():
-        return False
-    wanted = describe_file(path) | {"made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256}}
-    return wanted.items() <= manifest_entry(path.parent, path.name).items()
-
-
 def _export_plain(stage: Stage, path: Path, limits: Verify, observer: Observer) -> None:
     from ganlet.export import export_onnx
     from ganlet.verify.parity import check_parity
@@ -50,14 +44,16 @@ def _export_plain(stage: Stage, path: Path, limits: Verify, observer: Observer) 
 
     export_onnx(stage, path.parent)
     limit = limits.parity_max_abs
-    parity = check_parity(OnnxRunner(path), TorchRunner.of_stage(stage), limit=limit, seed=0)
-    batches = ", ".join(parity.batches)
-    observer.say(f"export: {stage.name} -> {path}, max abs difference {parity.max_abs:.1e} at batch {batches}")
-    if parity.status != "passed":
-        raise GanletError(
-            f"{path} differs from the {stage.name} it was made from by {parity.max_abs:.2g}, expected at most "
-            f"{limit:g}; update torch, onnx and onnxruntime, then export again."
-        )
+    with removed_if_refused(path):
+        parity = check_parity(OnnxRunner(path), TorchRunner.of_stage(stage), limit=limit, seed=0)
+        batches = ", ".join(parity.batches)
+        observer.say(f"export: {stage.name} -> {path}, max abs difference {parity.max_abs:.1e} at batch {batches}")
+        if parity.status != "passed":
+            raise GanletError(
+                f"{path} drew something else than the {stage.name} it was made from, by {parity.max_abs:.2g} of a "
+                f"pixel, expected at most {limit:g}, and was removed; update torch, onnx and onnxruntime, then export "
+                "again."
+            )
 
 
 def _check_variant(path: Path, stage: Stage, precision: str, limits: Verify, observer: Observer) -> None:
@@ -70,7 +66,7 @@ def _check_variant(path: Path, stage: Stage, precision: str, limits: Verify, obs
     from ganlet.verify.torch_runner import TorchRunner
 
     limit, least_psnr_db = parity_limits(precision, limits)
-    try:
+    with removed_if_refused(path):
         network = TorchRunner.of_stage(stage)
         parity = check_parity(OnnxRunner(path), network, seed=0, limit=limit, least_psnr_db=least_psnr_db)
         if parity.explained < LEAST_EXPLAINED:
@@ -78,10 +74,6 @@ def _check_variant(path: Path, stage: Stage, precision: str, limits: Verify, obs
                 f"{path.name} drew {parity.explained:.0%} of what varies in pictures of the {stage.name} it was made "
                 f"from, expected at least {LEAST_EXPLAINED:.0%}, and was removed; export it in fp32."
             )
-    except GanletError:  # NaN among them; or the next export would find it complete
-        path.unlink()
-        drop_from_manifest(path.parent, path.name)
-        raise
     psnr = "equal to the bit" if parity.psnr_db is None else f"PSNR {parity.psnr_db:.1f} dB"
     observer.say(f"export: {stage.name} -> {path}, {psnr}, max abs difference {parity.max_abs:.1e}")
     if parity.status != "passed":

@@ -11,12 +11,12 @@ from typing import Any
 import onnx
 import pytest
 
-from ganlet import engine_export
 from ganlet.device.cuda import Card, DriverState, driver_state
-from ganlet.engine_export import engine_targets
 from ganlet.errors import GanletError
 from ganlet.export.engine_files import engine_name, targets_that_build
 from ganlet.export.refusals import TARGETS
+from ganlet.exporting import engines
+from ganlet.exporting.engines import engine_targets
 from ganlet.recipe import Recipe
 from graphs import BF16, FP32, product, transposed
 from support import Answer, Silent, expect_refused
@@ -26,13 +26,13 @@ BATCHES = (1, 1, 32)
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_export, "find_spec", lambda name: SimpleNamespace(name=name))
+    monkeypatch.setattr(engines, "find_spec", lambda name: SimpleNamespace(name=name))
 
 
 @pytest.fixture
 def jetson(monkeypatch: pytest.MonkeyPatch, installed: None) -> None:
     state = DriverState(True, "", "12.6", (Card("Orin", "sm87", 7000),))
-    monkeypatch.setattr(engine_export, "driver_state", lambda: state)
+    monkeypatch.setattr(engines, "driver_state", lambda: state)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_card_without_engines_is_refused_with_the_reason(installed: None, gpu:
 
 
 def test_a_missing_package_names_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_export, "find_spec", lambda name: None)
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
     with pytest.raises(
         GanletError, match=r"TensorRT for RTX is not installed here; run `pip install \"ganlet\[trt\]\"`"
     ):
@@ -88,7 +88,7 @@ def test_tensorrt_builds_for_its_own_card_only(jetson: None) -> None:
 
 def test_tensorrt_needs_a_driver(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     state = DriverState(False, "no NVIDIA driver: x", "", ())
-    monkeypatch.setattr(engine_export, "driver_state", lambda: state)
+    monkeypatch.setattr(engines, "driver_state", lambda: state)
     with pytest.raises(
         GanletError, match=r"here is none to use \(no NVIDIA driver: x\); run this command on the board"
     ):

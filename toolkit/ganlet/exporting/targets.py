@@ -1,29 +1,26 @@
 """What is made of a stage's generator: one function a target, each checked before it is called done."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from ganlet.artifact import (
     CONFIG,
     Stage,
     add_to_manifest,
-    describe_file,
     find_stage,
+    is_listed_as,
     manifest_entry,
 )
 from ganlet.device import OnnxRunner
 from ganlet.device.expected import EXPECTED, write_expected
-from ganlet.engine_export import MODULES, engine_targets, export_engine
 from ganlet.errors import GanletError
+from ganlet.exporting.engines import MODULES, engine_targets, export_engine
+from ganlet.exporting.onnx_files import export_onnx_file
+from ganlet.exporting.programs import export_program
 from ganlet.observer import Observer
-from ganlet.onnx_exporting import export_onnx_file
 from ganlet.preflight import require_training_packages
 from ganlet.recipe import Recipe, Verify, load_recipe
-
-INT8_PSNR_DB = 38.0
-"""Below this an int8 file is no likeness of what it was made from."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,7 @@ def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list
     """
     if to not in TARGETS:
         raise GanletError(f"--to {to} is not a target of this version; expected {', '.join(TARGETS)}.")
+    _require_use(to, wish)
     require_training_packages()
     stage = find_stage(source)
     run = source.parent if (source / CONFIG).is_file() else source
@@ -69,6 +67,18 @@ def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list
     made = TARGETS[to](stage, run, wish, observer)
     _expect(stage, run)
     return made
+
+
+def _require_use(to: str, wish: Wish) -> None:
+    """Raise GanletError for a choice of `wish` that the target does not have: ignoring it would look like doing it."""
+    usual = Wish()
+    useless = [
+        OPTIONS[field.name]
+        for field in fields(wish)
+        if field.name in OPTIONS.keys() - USES[to] and getattr(wish, field.name) != getattr(usual, field.name)
+    ]
+    if useless:
+        raise GanletError(f"--to {to} has no use for {' and '.join(useless)}; leave that out, or choose another --to.")
 
 
 def check_exports(recipe: Recipe) -> None:
@@ -105,50 +115,20 @@ def _onnx(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]
 
 
 def _executorch(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
-    """RUN/generator.pte or RUN/generator.int8.pte. Raises GanletError when XNNPACK draws something else than torch."""
-    from ganlet.device.executorch_runner import ExecuTorchRunner
-    from ganlet.export.executorch_export import FILES, export_executorch, require_executorch
-    from ganlet.verify.parity import check_parity
-    from ganlet.verify.torch_runner import TorchRunner
-
-    require_executorch(wish.precision)
-    path = run / FILES[wish.precision]
-    if path.is_file():
-        wanted = describe_file(path) | {"made_from": {"stage": stage.name, "weights_sha256": stage.weights_sha256}}
-        if wanted.items() <= manifest_entry(run, path.name).items():
-            observer.say(f"export: {path} is complete, skipped")
-            return [path]
-    export_executorch(stage, run, wish.precision)
-    parity = check_parity(ExecuTorchRunner(path), TorchRunner.of_stage(stage), limit=Verify().parity_max_abs, seed=0)
-    psnr_db = math.inf if parity.psnr_db is None else parity.psnr_db
-    observer.say(f"export: {stage.name} -> {path}, max abs difference {parity.max_abs:.1e}, {psnr_db:.1f} dB")
-    exact = wish.precision == "fp32"
-    if parity.status == "passed" if exact else psnr_db >= INT8_PSNR_DB:
-        return [path]
-    path.unlink()  # or the next export would find it complete
-    if exact:
-        raise GanletError(
-            f"{path} differed from the {stage.name} it was made from by {parity.max_abs:.2g}, expected at most "
-            f"{Verify().parity_max_abs:g}, and was removed; update torch and executorch, then export again."
-        )
-    raise GanletError(
-        f"{path} drew {psnr_db:.1f} dB from the {stage.name} it was made from, expected at least {INT8_PSNR_DB:g} dB, "
-        "and was removed; train the generator longer, or export it with --precision fp32."
-    )
+    """RUN/generator.pte or RUN/generator.int8.pte."""
+    return [export_program(run, stage, wish.precision, limits=wish.limits, observer=observer)]
 
 
 def _expect(stage: Stage, run: Path) -> None:
     """RUN/expected.npz: what a device compares its own pictures with (`ganlet verify --artifact`)."""
     from ganlet.verify.torch_runner import TorchRunner
 
-    path, made_from = run / EXPECTED, {"stage": stage.name, "weights_sha256": stage.weights_sha256}
-    if path.is_file():
-        wanted = describe_file(path) | {"made_from": made_from}
-        if wanted.items() <= manifest_entry(run, EXPECTED).items():
-            return
+    path = run / EXPECTED
+    if is_listed_as(path, stage.as_source()):
+        return
     recipe_sha256 = stage.config["provenance"].get("recipe_sha256", "")
     write_expected(path, TorchRunner.of_stage(stage), weights_sha256=stage.weights_sha256, recipe_sha256=recipe_sha256)
-    add_to_manifest(run, EXPECTED, made_from=made_from, recipe_sha256=recipe_sha256)
+    add_to_manifest(run, EXPECTED, recipe_sha256=recipe_sha256, **stage.as_source())
 
 
 def _engine(module: str) -> Target:
@@ -170,7 +150,7 @@ def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
     """RUN/web/, of the ONNX file of the wished precision, which is made first where it is missing."""
     from ganlet.export.web import INDEX, Subject, export_web
 
-    model = TARGETS["onnx"](stage, run, Wish(precision=wish.precision), observer)[-1]
+    model = TARGETS["onnx"](stage, run, wish, observer)[-1]
     recipe = run / "recipe.toml"
     runner = OnnxRunner(model)
     subject = Subject(
@@ -193,3 +173,23 @@ TARGETS: dict[str, Target] = {
     "web": _web,
 }
 """Target -> the function that makes it."""
+
+OPTIONS = {
+    "profile": "--profile",
+    "tune": "--tune",
+    "gpus": "--gpu",
+    "opt_batch": "--opt-batch",
+    "max_batch": "--max-batch",
+    "workspace_mib": "--workspace-mib",
+    "wasm": "--wasm",
+}
+"""A choice that only some targets have -> what the command line calls it."""
+
+_OF_ENGINES = {"profile", "gpus", "opt_batch", "max_batch", "workspace_mib"}
+USES: dict[str, set[str]] = {
+    "onnx": {"profile", "tune"},
+    "executorch": set(),
+    **dict.fromkeys(MODULES, _OF_ENGINES),
+    "web": {"wasm"},
+}
+"""Target -> the choices of `OPTIONS` that it has."""
