@@ -15,13 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
-from ganlet import cli
 from ganlet.device import Sampler
 from ganlet.errors import GanletError
 from ganlet.sampling import END, Wanted, choose, parse_indices, pipe
 from support import Answer, expect_refused
 
-KITTENS = Path(cli.__file__).parents[2] / "exported" / "kittens"
+KITTENS = Path(__file__).parents[1] / "exported" / "kittens"
 GENERATOR = KITTENS / "generator.onnx"
 
 

@@ -9,9 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from ganlet import cli
-
-ROOT = Path(cli.__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 GENERATOR = ROOT / "exported" / "kittens" / "generator.onnx"
 Answer = tuple[int, str, str]
 

@@ -1,0 +1,59 @@
+"""The command line: one command a verb; each parses, calls one function and prints one result."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ganlet import __version__
+from ganlet.cli.app import EXIT_ERROR, EXIT_INTERRUPTED, app
+from ganlet.errors import GanletError, Interrupted
+from ganlet.training.interrupt import install
+
+# isort: split
+# In the order in which `ganlet --help` lists their commands.
+from ganlet.cli import making
+
+# isort: split
+from ganlet.cli import shipping
+
+# isort: split
+from ganlet.cli import looking
+
+__all__ = ["app", "looking", "main", "making", "shipping"]
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        print(f"ganlet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Train a GAN, make its generator small, and prove that it is still good."""
+
+
+def main() -> None:
+    """Entry point: run a command; a fault becomes one sentence on stderr and exit code 2, a stop exit code 130."""
+    install()
+    debug = "--debug" in sys.argv[1:]
+    try:
+        app(standalone_mode=True, prog_name="ganlet")
+    except Interrupted as stop:
+        print(f"ganlet: {stop}", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == EXIT_INTERRUPTED:  # what typer makes of KeyboardInterrupt, without a word
+            print("ganlet: Stopped; run the same command again to continue from what is complete.", file=sys.stderr)
+        raise
+    except GanletError as error:
+        if debug:
+            raise
+        print(f"ganlet: {error}", file=sys.stderr)
+        sys.exit(EXIT_ERROR)

@@ -1,0 +1,5 @@
+"""`python -m ganlet.cli`."""
+
+from ganlet.cli import main
+
+main()

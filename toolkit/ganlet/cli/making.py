@@ -1,0 +1,133 @@
+"""Commands that make: a run, one stage of it, a search, a stage of foreign weights."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ganlet.cli.app import (
+    Json,
+    Out,
+    Overrides,
+    RecipePath,
+    app,
+    finish,
+    observer,
+    recipe_of,
+    show_verdict,
+)
+from ganlet.errors import GanletError
+
+
+@app.command()
+def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+    """Do everything a recipe asks for; the same command again resumes.
+
+    Example: ganlet run recipes/kittens-quick.toml --set distill.train.batch=16
+    """
+    from ganlet.pipeline import run_recipe
+
+    parsed = recipe_of(recipe, overrides)
+    folder = out or Path("exported") / parsed.run.name
+    command = shlex.join(["ganlet", "run", str(recipe), *(f"--set={o}" for o in overrides or [])])
+    report = run_recipe(parsed, folder, observer(), command)
+    show_verdict(report, folder, as_json)
+
+
+def _one_stage(section: str) -> Callable[..., None]:
+    def command(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+        from ganlet.pipeline import STEPS, Workplace
+
+        parsed = recipe_of(recipe, overrides)
+        if not getattr(parsed, section):
+            raise GanletError(f"{recipe} has no [{section}] section; add one, or run another stage.")
+        place = Workplace.open(parsed, out or Path("exported") / parsed.run.name, observer())
+        stage = STEPS[section](place)
+        result = {"stage": stage.name, "folder": str(stage.folder), "training": stage.training}
+        finish(as_json, result, f"{stage.name} is complete: {stage.folder}")
+
+    return command
+
+
+_HELP = {
+    "teacher": ("train", "Train the teacher of a recipe.", "ganlet train recipes/kittens-quick.toml"),
+    "transfer": (
+        "transfer",
+        "Train another run's GAN on with its deep layers frozen.",
+        "ganlet transfer recipes/kittens-to-monsters.toml",
+    ),
+    "distill": (
+        "distill",
+        "Distil the teacher into the recipe's student.",
+        "ganlet distill recipes/kittens-quick.toml",
+    ),
+    "compress": (
+        "prune",
+        "Take channels out of the last generator of a recipe, by its \\[\\[compress]] section.",
+        "ganlet prune recipes/kittens-pruned.toml",
+    ),
+}
+for _section, (_verb, _what, _example) in _HELP.items():
+    app.command(_verb, help=f"{_what}\n\nExample: {_example}")(_one_stage(_section))
+
+
+@app.command()
+def search(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    out: Out = None,
+    storage: Annotated[
+        str | None, typer.Option("--storage", metavar="URL", help="Optuna storage; a file in the run unless told.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="Students tried in all.")] = None,
+    target_mb: Annotated[float | None, typer.Option("--target-mb", help="Choose the best up to this size.")] = None,
+    pick: Annotated[int | None, typer.Option("--pick", metavar="TRIAL", help="Choose this trial instead.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Try students around a recipe's own, by its \\[search] section: size, distance and latency at once.
+
+    Each trial trains for a short time and is stopped where others are ahead. The same command goes on after a stop;
+    with more --trials it goes further; started twice (or elsewhere, with one --storage) it shares the trials. The
+    recipe of the chosen one is written to RUN/search/best.toml.
+
+    Example: ganlet search recipes/kittens-search.toml --target-mb 0.5
+    """
+    from rich.console import Console
+
+    from ganlet.report import search_table
+    from ganlet.searching import BEST, FOLDER, search_recipe
+
+    given = [*(overrides or []), *([f"search.trials={trials}"] if trials is not None else [])]
+    parsed = recipe_of(recipe, given)
+    folder = out or Path("exported") / parsed.run.name
+    found = search_recipe(parsed, folder, observer(), storage=storage, target_mb=target_mb, pick=pick)
+    Console().print(search_table(found))
+    best = shlex.join(["ganlet", "run", str(folder / FOLDER / BEST), "--out", str(folder)])
+    told = f"trial {found['chosen']} is chosen: {best}" if found["chosen"] is not None else "no trial ran to its end"
+    finish(as_json, found, f"{told} ({folder / FOLDER / 'front.svg'})")
+
+
+@app.command("import")
+def import_weights(
+    weights: Annotated[
+        Path, typer.Argument(help="State dict of a generator: .pt or .safetensors.", show_default=False)
+    ],
+    like: Annotated[Path, typer.Option("--like", metavar="RECIPE", help="Recipe whose network the weights are of.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the run to make.")],
+    stage: Annotated[str, typer.Option("--stage", help="teacher or student.")] = "teacher",
+    critic: Annotated[Path | None, typer.Option("--critic", help="State dict of its critic.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a run of foreign weights, ready for export, distill and sample.
+
+    Example: ganlet import generator.pt --like recipes/basework-teacher.toml --stage teacher --out exported/mine
+    """
+    from ganlet.preflight import require_training_packages
+
+    require_training_packages()
+    from ganlet.foreign import import_stage
+
+    made = import_stage(weights, recipe_of(like, None), stage, out, critic)
+    finish(as_json, {"stage": made.name, "folder": str(made.folder)}, f"{made.name} imported: {made.folder}")
