@@ -29,11 +29,11 @@ from rich.console import Console
 
 from ganlet.artifact import GENERATOR, Stage, save_stage
 from ganlet.benching import WIDTH, Settings, measure_subjects, notes, rows_table, subjects_of
-from ganlet.benching.figures import Ratio, median_interval
 from ganlet.data import load_pictures
 from ganlet.device import OnnxRunner, Sampler, latents
 from ganlet.device.openvino_runner import NAME as OPENVINO
 from ganlet.device.pictures import to_uint8
+from ganlet.device.ratios import Ratio, median_interval
 from ganlet.export import export_onnx, to_int8
 from ganlet.export.variants import export_variant
 from ganlet.metrics import compare, extract, feature_net, paired_change_percent

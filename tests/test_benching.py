@@ -16,9 +16,9 @@ import pytest
 from ganlet.artifact import CONFIG
 from ganlet.benching import Settings, bench, notes, parse_batches, rows_table
 from ganlet.benching.child import Child
-from ganlet.benching.figures import median_interval, percentile, rate_ratio
 from ganlet.benching.plan import MATMUL_SIDE, subjects_of
 from ganlet.benching.rows import count_flop
+from ganlet.device.ratios import median_interval, percentile, rate_ratio
 from ganlet.errors import GanletError
 from support import Answer, Silent, expect_refused
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnx
@@ -193,6 +194,25 @@ def test_tuning_keeps_what_is_faster_layer_by_layer(run: Path) -> None:
     assert trials[0] == Trial("layer1.0", "conv1x1", pytest.approx(5 / 6), False)
     unmoved, _ = tuned_forms(model, start, build, lambda candidate, current: 0.99)  # noise is no gain
     assert unmoved == start
+
+
+def test_a_form_that_is_only_sometimes_faster_is_not_chosen(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds of 0.9 and 1.05 have a median of 0.9; that of another hour may well be 1.05."""
+    from ganlet.export import tune
+
+    model = onnx.load(run / "generator.onnx")
+    session = SimpleNamespace(get_inputs=lambda: [SimpleNamespace(shape=["batch", 8])])
+    monkeypatch.setattr(tune, "_session", lambda model: session)
+    monkeypatch.setattr(tune, "_order", lambda index: (0, 1))
+
+    def is_chosen(slow_rounds: int) -> bool:
+        rounds_ms = [(1.05 if index < slow_rounds else 0.9, 1.0) for index in range(tune.ROUNDS)]
+        calls_ms = iter([1.0] * 6 + [elapsed for pair in rounds_ms for elapsed in pair])  # 6 decide how many calls
+        monkeypatch.setattr(tune, "_elapsed_ms", lambda *_: next(calls_ms))
+        return tune.time_ratio(model, model) < tune.GAIN
+
+    assert not is_chosen(slow_rounds=5)
+    assert is_chosen(slow_rounds=2)
 
 
 def test_a_tuned_file_tells_what_was_tried(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

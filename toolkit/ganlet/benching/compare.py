@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganlet.benching.course import Course
-from ganlet.benching.figures import rate_ratio
 from ganlet.benching.plan import Subject
+from ganlet.device.ratios import rate_ratio
 from ganlet.errors import GanletError
 
 Document = dict[str, Any]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganlet.benching.course import Course
-from ganlet.benching.figures import percentile, rate_ratio
 from ganlet.benching.plan import MATMUL_SIDE, Subject
+from ganlet.device.ratios import percentile, rate_ratio
 from ganlet.errors import GanletError
 from ganlet.files import MB
 from ganlet.flop import METADATA_KEY, flop_per_picture

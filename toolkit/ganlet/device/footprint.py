@@ -24,7 +24,6 @@ from ganlet.errors import GanletError
 from ganlet.files import MIB
 
 _STATUS = Path("/proc/self/status")
-_SOURCE_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The form of each layer by measured time on this machine, layer by layer, the whole model timed each time."""
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 from onnx import ModelProto
 
 from ganlet.device import latents
+from ganlet.device.ratios import median_interval
 from ganlet.errors import GanletError
 from ganlet.export.lower import Form, layers_of
 
@@ -19,7 +19,7 @@ GAIN = 0.98  # of the time at most that a form has to take to be chosen: less is
 
 @dataclass(frozen=True)
 class Trial:
-    """A layer in a form that was tried: the model's time relative to what had been chosen until then."""
+    """A layer in a form that was tried: the model's time relative to what had been chosen until then, at most."""
 
     layer: str
     form: Form
@@ -29,7 +29,7 @@ class Trial:
 
 Build = Callable[[dict[str, Form]], ModelProto]
 Ratio = Callable[[ModelProto, ModelProto], float]
-"""(candidate, current) -> time of the candidate relative to the current one."""
+"""(candidate, current) -> time of the candidate relative to the current one, at most: noise chooses nothing."""
 
 
 def tuned_forms(
@@ -66,16 +66,20 @@ def tuned_forms(
 
 
 def time_ratio(candidate: ModelProto, current: ModelProto, batch: int = 1) -> float:
-    """Median over interleaved rounds of the candidate's time relative to the current model's, by ONNX Runtime."""
+    """The upper end of what the candidate takes of the current model's time, by interleaved rounds of ONNX Runtime."""
     sessions = [_session(model) for model in (candidate, current)]
     feed = {"z": latents(0, 0, batch, sessions[0].get_inputs()[0].shape[1])}
     calls = max(1, round(LEAST_MS / max(_elapsed_ms(session, feed, 1) for session in sessions for _ in range(3))))
     ratios = []
     for index in range(ROUNDS):
-        order = (0, 1) if index % 2 else (1, 0)  # neither always runs in the other's warm caches
-        taken = {which: _elapsed_ms(sessions[which], feed, calls) for which in order}
+        taken = {which: _elapsed_ms(sessions[which], feed, calls) for which in _order(index)}
         ratios.append(taken[0] / taken[1])
-    return statistics.median(ratios)
+    return median_interval(ratios).high
+
+
+def _order(index: int) -> tuple[int, int]:
+    """Neither always runs in the other's warm caches."""
+    return (0, 1) if index % 2 else (1, 0)
 
 
 def _session(model: ModelProto) -> Any:
@@ -84,7 +88,7 @@ def _session(model: ModelProto) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone: it warns of shapes of its own making
     # The threads of one session would spin for a while after each call, in the way of the other session's.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

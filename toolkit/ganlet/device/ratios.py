@@ -1,4 +1,4 @@
-"""Figures of a benchmark's rounds: percentiles, and ratios with an interval that assumes no distribution."""
+"""Figures of timed rounds: percentiles, and ratios with an interval that assumes no distribution."""
 
 import math
 from collections.abc import Sequence
