@@ -1,4 +1,4 @@
-"""The search for frozen layers on the page: rows in the order of memory, the chosen one, nothing where none was made."""
+"""The search for frozen layers on the page: rows in the order of memory, the chosen one, nothing where none is."""
 
 import json
 from pathlib import Path

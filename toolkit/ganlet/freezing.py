@@ -91,9 +91,11 @@ class Finder:
         kept, folder = self.run / FOLDER / f"{name}.json", self.run / FOLDER / name
         known = read_json(kept) if kept.is_file() else {}
         if not (isinstance(known, dict) and known.get("key") == key):
-            found = self.distance.figure(load_generator(self.train(recipe, folder, f"freezing {freezing}")))
+            stage = self.train(recipe, folder, f"freezing {freezing}")
+            found = self.distance.figure(load_generator(stage))
             influence = {"pictures": found.a_influence.tolist(), "data": found.b_influence.tolist()}
             known = {"key": key, "distance": found.interval.as_json(), "influence": influence}
+            known |= {"seconds": stage.training["seconds"]}
             write_json(kept, known)
         shutil.rmtree(folder, ignore_errors=True)  # its weights have served
         sides = [np.array(known["influence"][side]) for side in ("pictures", "data")]
