@@ -115,8 +115,9 @@ def test_the_key_of_a_search_follows_what_it_depends_on(recipe: Recipe, tmp_path
     others = [change(recipe, auto={"images": 32}), change(recipe, freeze_generator="auto"), budget]
     keys = {finder(other).key for other in [recipe, *others]}
     assert len(keys) == 4
-    assert finder(budget).rules.limit_mib == 64.0  # the budget, unless told
+    assert finder(budget).rules.limit_mib == 64.0
     assert finder(change(budget, auto={"memory_mib": 9.0})).rules.limit_mib == 9.0
+    assert finder(change(budget, auto={"memory_mib": 90.0})).rules.limit_mib == 64.0  # the smaller one
 
 
 def test_before_the_search_the_most_frozen_layers_are_planned(recipe: Recipe) -> None:

@@ -63,7 +63,8 @@ class Finder:
         self.recipe, self.source, self.run, self.train, self.observer = recipe, source, run, train, observer
         self.auto = _section(recipe).auto
         self.device = pick_device(recipe.run.device)
-        self.rules = Rules(self.auto.tolerance_percent, self.auto.memory_mib or recipe.budget.training_memory_mib)
+        limits = (self.auto.memory_mib, recipe.budget.training_memory_mib)
+        self.rules = Rules(self.auto.tolerance_percent, min((mib for mib in limits if mib is not None), default=None))
         features = recipe.verify.features
         self.made_of = {"data_sha256": pictures.sha256, "source": source.weights_sha256, "features": features}
         indices, _ = pictures.split(recipe.data.holdout, recipe.data.seed)

@@ -166,7 +166,8 @@ class AutoFreeze(Section):
     tolerance_percent: Weight = 5.0
     """The most layers are frozen whose distance is not measurably more than this above the best one."""
     memory_mib: Annotated[float, Field(gt=0)] | None = None
-    """Forecast peak of tensor memory that must not be exceeded; budget.training_memory_mib unless told."""
+    """Forecast peak of tensor memory that no run may exceed, the short ones neither; budget.training_memory_mib counts
+    as well."""
 
 
 Layers = Annotated[int, Field(ge=0)] | Literal["auto"]
