@@ -36,14 +36,14 @@ from ganlet.ui import Terminal
 from transfer_tables import write_results
 
 Tables = dict[str, Any]
-STEPS, BATCH, SAMPLES = 2_000, 32, 5_000
+STEPS, BATCH, SAMPLES = 1_500, 32, 5_000
 DATA: Tables = {"source": "monsters", "size": 32, "count": 25_000, "holdout": 0.2}  # 20,000 to train on, 5,000 held out
 STAGE = {
     "teacher": "teacher",
     "transfer": "transfer",
     "distill": "student",
 }  # the folder that each section's stage makes
-SHORT_IMAGES = 9_600  # of a run that looks for the number of layers
+SHORT_IMAGES = 8_000  # of a run that looks for the number of layers
 BASE_GENERATOR, BASE_CRITIC = 2, 4  # layers that the base work froze
 STUDENT = [64, 64, 48]  # 4.9 times smaller than 256-128-64, as the base work's student is
 TRAIN: Tables = {"batch": BATCH, "lr": 4e-4, "lr_critic": 8e-4, "decay": 0.3, "checkpoint_steps": 250}
@@ -78,7 +78,7 @@ ROWS = [
             {
                 "freeze_generator": "auto",
                 "freeze_critic": "auto",
-                "auto": {"images": SHORT_IMAGES, "samples": 2000},
+                "auto": {"images": SHORT_IMAGES},
             },
         ),
     ),
