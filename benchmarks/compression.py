@@ -200,7 +200,7 @@ BASE = next(row for row in ROWS if row.name == "basework")
 WHOLE = next(row for row in ROWS if row.name == "ablation-whole")
 
 
-def main() -> None:
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     home = Path(os.environ.get("GANLET_CACHE", Path.home() / ".cache" / "ganlet"))
     parser.add_argument("--work", type=Path, default=home / "compression", help="folder of all runs, which resumes")
@@ -214,7 +214,11 @@ def main() -> None:
     parser.add_argument("--status", action="store_true", help="print what there is and stop")
     parser.add_argument("--judge-only", action="store_true", help="train nothing; measure what is there")
     parser.add_argument("--out", type=Path, help="folder of the table, its JSON and the sheet; WORK unless told")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = command_line().parse_args()
     bench = Bench(options)
     bench.status()
     if options.status:
