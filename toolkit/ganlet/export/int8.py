@@ -1,6 +1,6 @@
 """A generator in int8: static Q/DQ on the rewritten graph, weights per channel, scales from its own activations.
 
-Every Conv and Gemm takes int8 and gives int8; what only moves values (DepthToSpace, Slice, Reshape) stands
+Every Conv and Gemm takes int8 and gives int8; what only moves values (Transpose, DepthToSpace, Slice, ...) stands
 between equal scales, so that a runtime moves bytes. Weights are symmetric, biases stay fp32 (TensorRT
 refuses int32 ones), and a ConvTranspose stays as it is: quantised it would be slower. `Profile.unsigned` tells of the
 two kinds of activations.
@@ -21,7 +21,7 @@ from ganlet.export.lower import Form, rewritten
 from ganlet.export.profiles import forms_by, profile_named
 
 QUANTISED = ("Conv", "Gemm")
-MOVING = ("Reshape", "Flatten", "DepthToSpace", "Slice")
+MOVING = ("Reshape", "Flatten", "Transpose", "DepthToSpace", "Slice")
 UNSIGNED_LEVELS = 255
 
 
