@@ -22,7 +22,8 @@ from ganlet.benching.plan import Subject
 from ganlet.device.ratios import median_interval
 from ganlet.ui import Terminal
 
-FILES = ("teacher", "basework", "ours-same", "ours-10", "ours-20", "ours-10-int8", "ours-20-int8")
+PARTS = ("ours-10", "ours-12", "ours-20", "ours-30")
+FILES = ("teacher", "basework", "ours-same", *PARTS, *(f"{part}-int8" for part in PARTS))
 EAGER = "basework in torch"
 
 
@@ -35,13 +36,14 @@ class Claim:
     least: float
 
 
-CLAIMS = (
-    Claim("ours-10-int8", EAGER, 10.0),
-    Claim("ours-10-int8", "basework", 3.0),
-    Claim("ours-10-int8", "ours-10", 1.4),
-    Claim("ours-20-int8", EAGER, 10.0),
-    Claim("ours-20-int8", "basework", 3.0),
-    Claim("ours-20-int8", "ours-20", 1.4),
+CLAIMS = tuple(
+    claim
+    for part in PARTS
+    for claim in (
+        Claim(f"{part}-int8", EAGER, 10.0),
+        Claim(f"{part}-int8", "basework", 3.0),
+        Claim(f"{part}-int8", part, 1.4),
+    )
 )
 
 
