@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from compression_rows import DATA
 from ganlet.data import load_pictures
-from ganlet.device import Sampler
+from ganlet.device import OnnxRunner, Sampler
 from ganlet.device.pictures import to_uint8
 from ganlet.files import MB, sha256_file
 from ganlet.metrics import FeatureNet, compare, extract, feature_net, paired_change_percent
 from ganlet.metrics.intervals import Figure
 from ganlet.ui import Terminal
 from ganlet.verify.fidelity import choose_reference
+from ganlet.verify.parity import check_parity
 
 NET = "lite0"
 LATENT_SEED = 0  # every row draws the same latents
@@ -47,6 +48,9 @@ class Judge:
             if other != path:
                 change = paired_change_percent(fd, self.to_data(other)[0], seed=LATENT_SEED)
                 found[f"change_to_{name}_percent"] = change.as_json()
+        if "fp32" in others:
+            near = check_parity(OnnxRunner(path), OnnxRunner(others["fp32"]), limit=None, seed=LATENT_SEED)
+            found["psnr_to_fp32_db"] = near.psnr_db
         return found
 
     def to_data(self, path: Path) -> tuple[Figure, Figure]:
