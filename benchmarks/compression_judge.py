@@ -25,10 +25,10 @@ Features = NDArray[np.float32]
 
 
 class Judge:
-    """Measures files against held-out pictures and against each other."""
+    """Measures files against held-out pictures of `data` and against each other."""
 
-    def __init__(self, work: Path, samples: int, observer: Terminal) -> None:
-        self.cache, self.samples, self.observer = work / "judged", samples, observer
+    def __init__(self, work: Path, samples: int, observer: Terminal, data: Mapping[str, Any] = DATA) -> None:
+        self.cache, self.samples, self.observer, self.data = work / "judged", samples, observer, data
         self.net: FeatureNet | None = None
 
     def figures(self, path: Path, teacher: Path, others: Mapping[str, Path]) -> dict[str, Any]:
@@ -99,8 +99,9 @@ class Judge:
             yield to_uint8(images).transpose(0, 3, 1, 2)
 
     def _reference(self) -> tuple[Any, NDArray[np.int64]]:
-        data = load_pictures(DATA["source"], size=DATA["size"], channels=3, count=DATA["count"])
-        reference = choose_reference(data, DATA["holdout"], 0, self.samples)
+        data = self.data
+        pictures = load_pictures(data["source"], size=data["size"], channels=3, count=data["count"])
+        reference = choose_reference(pictures, data["holdout"], 0, self.samples)
         return reference.pictures.pictures, reference.indices
 
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,7 +33,19 @@ def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_jso
     folder = out or Path("exported") / parsed.run.name
     command = shlex.join(["ganlet", "run", str(recipe), *(f"--set={o}" for o in overrides or [])])
     report = run_recipe(parsed, folder, observer(), command)
+    _show_freezing(parsed, folder)
     show_verdict(report, folder, as_json)
+
+
+def _show_freezing(recipe: Any, folder: Path) -> None:
+    """The table of the search for frozen layers, where the recipe asks for one and it is done."""
+    from rich.console import Console
+
+    from ganlet.report import freezing_table, read_freezing
+
+    found = read_freezing(folder)
+    if found and recipe.transfer is not None and recipe.transfer.is_searched:
+        Console().print(freezing_table(found))
 
 
 def _one_stage(section: str) -> Callable[..., None]:
@@ -45,6 +57,7 @@ def _one_stage(section: str) -> Callable[..., None]:
             raise GanletError(f"{recipe} has no [{section}] section; add one, or run another stage.")
         place = Workplace.open(parsed, out or Path("exported") / parsed.run.name, observer())
         stage = STEPS[section](place)
+        _show_freezing(parsed, place.run)
         result = {"stage": stage.name, "folder": str(stage.folder), "training": stage.training}
         finish(as_json, result, f"{stage.name} is complete: {stage.folder}")
 

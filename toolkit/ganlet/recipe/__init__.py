@@ -2,6 +2,7 @@
 
 from ganlet.recipe.read import load_recipe, parse_recipe, save_recipe
 from ganlet.recipe.sections import (
+    AutoFreeze,
     Budget,
     Critic,
     Data,
@@ -21,6 +22,7 @@ from ganlet.recipe.sections import (
 )
 
 __all__ = [
+    "AutoFreeze",
     "Budget",
     "Critic",
     "Data",
