@@ -12,7 +12,15 @@ from ganlet.device import latents
 from ganlet.export.calibrate import BATCH, COUNT, METHODS, histograms
 from ganlet.export.fold import fold_batch_norm
 from ganlet.export.graph import Graph, layer_name
-from ganlet.export.int8 import QUANTISED, quantised, scales_by, tensors_to_scale
+from ganlet.export.int8 import (
+    QUANTISED,
+    LayerScales,
+    Scale,
+    quantised,
+    scales_by,
+    scales_by_layer,
+    tensors_to_scale,
+)
 from ganlet.export.lower import Form, rewritten
 from ganlet.export.profiles import forms_by, profile_named
 
@@ -35,6 +43,8 @@ class Nearest:
     """With every layer in int8."""
     by_layer: Mapping[str, float]
     """With that layer alone in int8, by the best method: the lower, the more sensitive."""
+    scales: Mapping[str, LayerScales]
+    """Of the layers that are in int8."""
 
     def as_json(self) -> dict[str, Any]:
         """What the manifest keeps of it."""
@@ -66,10 +76,13 @@ def nearest_int8(
     decisive = {d for keep in (frozenset[str](), *each) for d in tensors_to_scale(lowered, keep).values()}
     seen = histograms(lowered, sorted(decisive), count)
 
-    def made(method: str, keep: frozenset[str]) -> ModelProto:
-        return quantised(lowered, scales_by(seen, tensors_to_scale(lowered, keep), method, chosen.unsigned), keep)
+    def scales(method: str, keep: frozenset[str]) -> dict[str, Scale]:
+        return scales_by(seen, tensors_to_scale(lowered, keep), method, chosen.unsigned)
 
-    near = _nearness(lowered)
+    def made(method: str, keep: frozenset[str]) -> ModelProto:
+        return quantised(lowered, scales(method, keep), keep)
+
+    near = nearness(lowered)
     by_method = {method: near(made(method, frozenset())) for method in METHODS}
     method = max(by_method, key=lambda name: by_method[name])
     by_layer = {name: near(made(method, keep)) for name, keep in zip(sizes, each, strict=True)}
@@ -82,7 +95,9 @@ def nearest_int8(
         if sizes[name] <= room:
             kept.append(name)
             psnr_db = near(made(method, frozenset(kept)))
-    return Nearest(made(method, frozenset(kept)), method, tuple(kept), psnr_db, by_method, by_layer)
+    left = frozenset(kept)
+    between = scales_by_layer(lowered, scales(method, left), left)
+    return Nearest(made(method, left), method, tuple(kept), psnr_db, by_method, by_layer, between)
 
 
 def _weights(model: ModelProto) -> dict[str, int]:
@@ -91,8 +106,11 @@ def _weights(model: ModelProto) -> dict[str, int]:
     return {layer_name(n): graph.constants[n.input[1]].size for n in graph.nodes if n.op_type in QUANTISED}
 
 
-def _nearness(reference: ModelProto) -> Callable[[ModelProto], float]:
-    """PSNR of a model's pictures to the reference's: 10 log10(4 / mean square), infinite where they are equal."""
+def nearness(reference: ModelProto) -> Callable[[ModelProto], float]:
+    """What gives the PSNR of a model's pictures to the reference's: 10 log10(4 / mean square), infinite where equal.
+
+    Both draw JUDGED latents of their own seed.
+    """
     wanted = _pictures(reference)
 
     def psnr_db(model: ModelProto) -> float:

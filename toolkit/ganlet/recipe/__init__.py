@@ -1,24 +1,22 @@
 """The recipe: one TOML file that says everything about a job."""
 
+from ganlet.recipe.compressing import Distill, Prune, Quantize, Tune
 from ganlet.recipe.read import load_recipe, parse_recipe, save_recipe
 from ganlet.recipe.sections import (
     Budget,
     Critic,
     Data,
-    Distill,
     Export,
     Importance,
     Network,
-    Prune,
-    Recipe,
     Run,
     Search,
     Teacher,
     Train,
     Transfer,
-    Tune,
     Verify,
 )
+from ganlet.recipe.whole import Recipe
 
 __all__ = [
     "Budget",
@@ -29,6 +27,7 @@ __all__ = [
     "Importance",
     "Network",
     "Prune",
+    "Quantize",
     "Recipe",
     "Run",
     "Search",
