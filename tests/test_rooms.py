@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "latent": GROUND | {"device", "metrics"},
     "report": GROUND,
     "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
-    "compress": GROUND | {"artifact", "recipe", "models", "losses", "training", "device"},
+    "compress": GROUND | {"artifact", "recipe", "models", "losses", "training", "device", "export"},
     "memory": GROUND | {"recipe", "models", "training", "device"},
     "flop": GROUND,
     "export": GROUND | {"artifact", "models", "training", "device", "flop"},

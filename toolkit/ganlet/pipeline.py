@@ -6,7 +6,7 @@ interrupted goes on from its checkpoint; one made from other things is moved asi
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,16 @@ class Workplace:
             more |= {"evaluated_with": self.recipe.verify.features}
         return self.recipe.key("data", section, data_sha256=self.pictures.sha256, **more)
 
+    def step_key(self, number: int, **more: str) -> str:
+        """What a step of [[compress]] depends on: itself alone, and where it trains on all that training does."""
+        step = self.recipe.compress[number]
+        alone = replace(self, recipe=self.recipe.model_copy(update={"compress": (step,)}))
+        return (
+            alone.recipe.key("compress", **more)
+            if step.tune is None
+            else alone.key("compress", step.tune.train, **more)
+        )
+
     def evaluate(self, train: Train) -> "Evaluate | None":
         """Distance of a generator to the training pictures, where the recipe evaluates while training."""
         if not train.evaluate_steps:
@@ -80,10 +90,13 @@ class Workplace:
             return find_stage(Path(path))
         return load_stage(self.run / ("transfer" if self.recipe.transfer is not None else "teacher"))
 
-    def to_prune(self) -> Stage:
-        """The stage that pruning cuts: of another run where the recipe names one, else the last one before it."""
-        path = self.recipe.compress[0].source_run
-        return load_stage(self.run / "student") if self.recipe.distill is not None else self.source(path)
+    def to_compress(self, number: int) -> Stage:
+        """The stage that step `number` of [[compress]] takes: of another run where it names one, else the last one."""
+        recipe = self.recipe
+        if number:
+            return load_stage(self.run / FOLDERS[recipe.compress[number - 1].method])
+        path = recipe.compress[number].source_run
+        return load_stage(self.run / "student") if recipe.distill is not None else self.source(path)
 
 
 def run_recipe(recipe: Recipe, run: Path, observer: Observer, command: str = "") -> dict[str, Any]:
@@ -118,9 +131,8 @@ def transfer(place: Workplace) -> Stage:
     section = place.recipe.transfer
     source = place.source(section.source_run if section else None)
     plan = transfer_plan(place.recipe, source)
-    made_from = {"stage": str(source.folder), "weights_sha256": source.weights_sha256}
     key = place.key("transfer", plan.train, source=source.weights_sha256)
-    return _train(place, plan, transfer_weights(source), key, made_from)
+    return _train(place, plan, transfer_weights(source), key, _made_from(source))
 
 
 def distill(place: Workplace) -> Stage:
@@ -130,51 +142,86 @@ def distill(place: Workplace) -> Stage:
     section = place.recipe.distill
     source = place.source(section.teacher_run if section else None)
     plan = distill_plan(place.recipe, source)
-    made_from = {"stage": str(source.folder), "weights_sha256": source.weights_sha256}
     key = place.key("distill", plan.train, source=source.weights_sha256)
-    return _train(place, plan, distill_weights(place.recipe, source), key, made_from)
+    return _train(place, plan, distill_weights(place.recipe, source), key, _made_from(source))
+
+
+def compress(place: Workplace) -> Stage:
+    """The steps of [[compress]] in their order, each of what the one before made."""
+    return [METHODS[step.method](place) for step in place.recipe.compress][-1]
 
 
 def prune(place: Workplace) -> Stage:
     """Stage pruned/: channels leave the last generator; with [compress.tune] it learns again after each cut."""
-    from ganlet.compress.cuts import cut, tune_plan, tune_weights
+    from ganlet.compress.cuts import cut, section_of, tune_plan
+    from ganlet.compress.tuning import tune_weights
 
-    section, whole = place.recipe.compress[0], place.to_prune()
+    number, section = section_of(place.recipe)
+    whole = place.to_compress(number)
     if section.tune is None:
-        return _cut_once(place, whole)
+        return _cut_once(place, whole, number)
     stage = whole
-    for number in range(1, section.rounds + 1):
-        generator = cut(place.recipe, whole, stage, number)
-        plan = tune_plan(place.recipe, whole, generator.config.widths, number)
+    for turn in range(1, section.rounds + 1):
+        generator = cut(place.recipe, whole, stage, turn)
+        plan = tune_plan(place.recipe, whole, generator.config.widths, turn)
         sources = {"source": whole.weights_sha256, "current": stage.weights_sha256}
-        made_from = {"stage": str(stage.folder), "weights_sha256": stage.weights_sha256}
-        key = place.key("compress", plan.train, round=str(number), **sources)
+        key = place.step_key(number, round=str(turn), **sources)
         place.observer.say(f"{plan.stage}: widths {whole.config['generator']['widths']} -> {generator.config.widths}")
-        stage = _train(place, plan, tune_weights(generator, whole, stage), key, made_from)
+        stage = _train(place, plan, tune_weights(generator, whole, stage), key, _made_from(stage))
     return stage
 
 
-def _cut_once(place: Workplace, whole: Stage) -> Stage:
+def _cut_once(place: Workplace, whole: Stage, number: int) -> Stage:
     """Pruning without training depends on no pictures."""
     from ganlet.compress.cuts import STAGE, cut, save_cut
 
     folder = place.run / STAGE
-    key = place.recipe.key("compress", source=whole.weights_sha256)
-    if (folder / CONFIG).is_file() and (stage := load_stage(folder)).key == key:
-        place.observer.say(f"{STAGE}: complete, skipped")
+    key = place.step_key(number, source=whole.weights_sha256)
+    if (stage := _complete(folder, key, place.observer)) is not None:
         return stage
     generator = cut(place.recipe, whole, whole, 1)
     _move_aside(folder, key, place.observer)
-    made_from = {"stage": str(whole.folder), "weights_sha256": whole.weights_sha256}
     place.observer.say(f"{STAGE}: widths {whole.config['generator']['widths']} -> {generator.config.widths}")
-    return save_cut(folder, generator, whole, _provenance(place, key, made_from))
+    return save_cut(folder, generator, whole, _provenance(place, key, _made_from(whole)))
 
+
+def quantize(place: Workplace) -> Stage:
+    """Stage quantized/: the last generator as it is, or trained on as its int8 file draws where that is too far off."""
+    from ganlet.compress.quantize import STAGE, measure, quantize_plan, quantize_weights, save_quantized, section_of
+
+    number, section = section_of(place.recipe)
+    source, folder, say = place.to_compress(number), place.run / STAGE, place.observer.say
+    key = place.step_key(number, source=source.weights_sha256)
+    if (stage := _complete(folder, key, place.observer)) is not None:
+        return stage
+    before, tuned, after = measure(source, section), None, None
+    told = f"{STAGE}: int8 by {before.near.method} draws {source.name} at {before.psnr_db:.1f} dB"
+    if before.psnr_db >= section.least_psnr_db:
+        say(f"{told}, asked for {section.least_psnr_db:g}: its weights stay as they are")
+    elif section.tune is None:
+        say(f"{told}, BELOW the {section.least_psnr_db:g} asked for; without [compress.tune] it stays so")
+    else:
+        say(f"{told}, below the {section.least_psnr_db:g} asked for: fine-tuning")
+        plan = quantize_plan(place.recipe, source, before.near.scales)
+        tuned = _train(place, plan, quantize_weights(source), key, _made_from(source))
+        after = measure(tuned, section, source)
+        kept = "kept" if after.psnr_db > before.psnr_db else "not kept, it was nearer before"
+        say(f"{STAGE}: {before.psnr_db:.1f} dB before fine-tuning, {after.psnr_db:.1f} dB after it, {kept}")
+    _move_aside(folder, key, place.observer)
+    return save_quantized(folder, source, before, tuned, after, _provenance(place, key, _made_from(source)))
+
+
+METHODS: dict[str, Callable[[Workplace], Stage]] = {"prune": prune, "quantize": quantize}
+"""A step of [[compress]] by its method."""
+
+FOLDERS = {"prune": "pruned", "quantize": "quantized"}
+"""The stage that it makes."""
 
 STEPS: dict[str, Callable[[Workplace], Stage]] = {
     "teacher": train_teacher,
     "transfer": transfer,
     "distill": distill,
-    "compress": prune,
+    "compress": compress,
 }
 """The training stages in their order, by the recipe's section that asks for them."""
 
@@ -203,11 +250,8 @@ def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str
     from ganlet.training.plan import train_stage
 
     folder = place.run / plan.stage
-    if (folder / CONFIG).is_file():
-        stage = load_stage(folder)
-        if stage.key == key:
-            place.observer.say(f"{plan.stage}: complete, skipped")
-            return stage
+    if (stage := _complete(folder, key, place.observer)) is not None:
+        return stage
     _move_aside(folder, key, place.observer)
     device = pick_device(place.recipe.run.device)
     plan = with_feature_net(plan, place.recipe)
@@ -232,6 +276,18 @@ def _train(place: Workplace, plan: Any, fill: Any, key: str, made_from: dict[str
         )
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # a finished stage needs none
     return stage
+
+
+def _complete(folder: Path, key: str, observer: Observer) -> Stage | None:
+    """The stage in `folder` where it is complete and made of the same."""
+    if not (folder / CONFIG).is_file() or (stage := load_stage(folder)).key != key:
+        return None
+    observer.say(f"{folder.name}: complete, skipped")
+    return stage
+
+
+def _made_from(source: Stage) -> dict[str, str]:
+    return {"stage": str(source.folder), "weights_sha256": source.weights_sha256}
 
 
 def _provenance(place: Workplace, key: str, made_from: dict[str, str]) -> dict[str, Any]:

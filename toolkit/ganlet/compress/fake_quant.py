@@ -35,7 +35,7 @@ class FakeQuantised(Generator):
         return FakeQuantised(self.config, self.scales)
 
     def features(self, z: Tensor) -> Iterator[Tensor]:
-        """As the plain generator's, of what its int8 file makes: hidden layers (N, widths[i], h, w), then the images."""
+        """Yield what each hidden layer of the int8 file makes of z, (N, widths[i], h, w), and at last the images."""
         x = z.reshape(z.shape[0], self.config.latent, 1, 1)
         for number in range(len(self.config.widths)):
             x = self._layer(number, x)
@@ -119,7 +119,7 @@ def _rounded(rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def row_steps(rows: Tensor) -> Tensor:
-    """Step of each row (R, n) in the order in which a runtime packs it: `export.int8.quantised_weight`, with its pairs."""
+    """Step of each row (R, n), whose neighbours are those of a runtime: as `export.int8.quantised_weight` has it."""
     even = functional.pad(rows.float(), (0, rows.shape[1] % 2)).reshape(len(rows), -1, 2)
     pairs = torch.maximum(even.clamp(min=0).sum(2).amax(1), (-even).clamp(min=0).sum(2).amax(1))
     largest = torch.maximum(rows.abs().amax(1), pairs)

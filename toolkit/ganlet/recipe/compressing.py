@@ -1,4 +1,4 @@
-"""The sections of a recipe that make a generator smaller: distillation, and the steps of [[compress]] in their order."""
+"""The sections of a recipe that make a generator smaller: distillation, and the steps of [[compress]]."""
 
 from typing import Annotated, Literal
 

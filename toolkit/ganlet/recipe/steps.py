@@ -1,4 +1,4 @@
-"""What can be wrong among the steps of [[compress]] and in what a generator learns, though each value is valid alone."""
+"""What can be wrong among the steps of [[compress]], and in what a generator learns, though each value is valid."""
 
 from collections.abc import Iterator, Sequence
 

@@ -29,10 +29,6 @@ class Recipe(Section):
         """Which table of [[compress]] has this method, from 0; None where none has."""
         return next((number for number, step in enumerate(self.compress) if step.method == method), None)
 
-    def step_key(self, number: int, *sections: str, **more: str) -> str:
-        """`key` of `sections` and of one step of [[compress]] alone: the steps after it change nothing that it makes."""
-        return self.model_copy(update={"compress": (self.compress[number],)}).key(*sections, "compress", **more)
-
     def key(self, *sections: str, **more: str) -> str:
         """SHA-256 of the named sections, the seed and `more`: what a stage depends on.
 

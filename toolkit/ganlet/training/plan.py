@@ -42,6 +42,8 @@ class Plan:
     freeze_critic: int = 0
     feature_net: FeatureNetMemory | None = None
     """Of the net that evaluates while training, where the recipe asks for that."""
+    place: str = ""
+    """Where the recipe has `section`, such as compress.0.tune, if not under a name of its own."""
     build: Callable[[GeneratorConfig], Generator] = build_generator
     """Makes the generator that is trained: a plain one, or one that draws as its int8 file does."""
 
