@@ -127,7 +127,7 @@ def test_the_command_and_its_recipe(
     answer = json.loads(out.splitlines()[-1])
     assert code == 0 and answer["stage"] == "pruned" and Path(answer["folder"]) == tmp_path / "run" / "pruned"
     assert load_recipe(tmp_path / "run" / "recipe.toml").compress[0].importance == "group-norm"
-    expect_refused(ganlet("prune", finished_run / "recipe.toml"), "no [compress] section")
+    expect_refused(ganlet("prune", finished_run / "recipe.toml"), 'no [[compress]] section with method = "prune"')
     expect_refused(
         ganlet("prune", tmp_path / "cut.toml", "--set", "compress.ratio=0.2"), "compress.0.KEY for the first"
     )

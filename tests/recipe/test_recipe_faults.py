@@ -321,7 +321,7 @@ PRUNE = {"method": "prune", "ratio": 0.5}
         ({"rounds": 2}, "compress.0.rounds: cuts without fine-tuning between them are one cut"),
         ({"from": "there"}, "compress.0.from: this recipe makes the stage that is pruned"),
         ({"importanse": "diversity"}, "compress.0.importanse: unknown key; did you mean importance?"),
-        ({"method": "prone"}, "compress.0.method: input should be 'prune', got 'prone'"),
+        ({"method": "prone"}, "compress.0.method: there is no 'prone'; did you mean prune?"),
         ({"tune": {"train": {"bacth": 4}}}, "compress.0.tune.train.bacth: unknown key; did you mean batch?"),
         ({"tune": {"train": {"patience": 2}}}, "compress.0.tune.train.patience: there is nothing to wait for"),
         ({"tune": {"pixel": "none", "features": 0.0}}, "compress.0.tune.pixel: none leaves nothing of the teacher"),

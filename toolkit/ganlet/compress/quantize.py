@@ -23,7 +23,7 @@ from ganlet.training.plan import Fill, Plan
 
 STAGE = "quantized"
 TUNED = f"{STAGE}-tuned"
-LOGS = (FORECAST, "metrics.jsonl", "progress")  # what fine-tuning tells of itself, beside its weights
+LOGS = (FORECAST, "metrics.jsonl", "progress", "tensorboard")  # what fine-tuning tells of itself, beside its weights
 
 
 @dataclass(frozen=True)
