@@ -4,7 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ganlet.recipe.sections import Critic, Fraction, Importance, Loss, Network, Positive, Section, Train, Weight
+from ganlet.recipe.sections import (
+    Betas,
+    Critic,
+    Fraction,
+    Importance,
+    LearningRate,
+    Loss,
+    Network,
+    Positive,
+    Section,
+    Train,
+    Weight,
+)
 
 
 class Lessons(Section):
@@ -37,6 +49,11 @@ class Lessons(Section):
     def end_alpha(self) -> float:
         return self.alpha if self.alpha_end is None else self.alpha_end
 
+    @property
+    def needs_critic(self) -> bool:
+        """Whether any part of the loss asks the critic, so that it has to be trained along."""
+        return bool(self.alpha or self.end_alpha or self.features)
+
 
 class Distill(Network, Lessons):
     teacher_run: str | None = Field(default=None, alias="from")
@@ -64,6 +81,24 @@ class Tune(Lessons):
         """The same as a section of distillation into a generator of `widths`."""
         values = {name: getattr(self, name) for name in Lessons.model_fields}
         return Distill(widths=widths, critic="teacher", **values)
+
+
+class FineTrain(Train):
+    """Training of what is nearly where it should be: small steps, with momentum, that end at zero."""
+
+    images: Positive = 32_000
+    lr: LearningRate = 2e-5
+    betas: Betas = (0.9, 0.999)
+    decay: Fraction = 0.7
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+
+
+class Settle(Tune):
+    """How a generator settles on weights that int8 holds better: by the pictures it drew in fp32, and nothing else."""
+
+    alpha: Fraction = 0.0
+    features: Weight = 0.0
+    train: FineTrain = FineTrain()
 
 
 class Prune(Section):
@@ -100,7 +135,7 @@ class Quantize(Section):
     """Which int8 file: that of ONNX Runtime, or that of TensorRT, all of whose activations are signed."""
     least_psnr_db: Annotated[float, Field(gt=0)] = 38.0
     """Peak signal-to-noise ratio of the int8 pictures against those of fp32 from which nothing is trained."""
-    tune: Tune | None = None
+    tune: Settle | None = None
     """Quantisation-aware fine-tuning below that; without it nothing is trained."""
 
 
