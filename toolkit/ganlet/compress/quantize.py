@@ -16,7 +16,7 @@ from ganlet.compress.importance import plain_copy
 from ganlet.compress.tuning import no_step, tune_weights, tuning_plan
 from ganlet.export.int8 import LayerScales
 from ganlet.export.onnx_export import onnx_bytes
-from ganlet.export.sensitivity import Nearest, nearest_int8, nearness
+from ganlet.export.sensitivity import Nearest, nearest_int8, nearness, told_db
 from ganlet.recipe import Quantize, Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.training.plan import Fill, Plan
@@ -37,7 +37,7 @@ class InInt8:
     def as_json(self) -> dict[str, Any]:
         """What config.json keeps of it."""
         found = self.near.as_json()
-        return found | {"psnr_db": round(self.psnr_db, 2), "psnr_to_own_fp32_db": found["psnr_db"]}
+        return found | {"psnr_db": told_db(self.psnr_db), "psnr_to_own_fp32_db": found["psnr_db"]}
 
 
 def section_of(recipe: Recipe) -> tuple[int, Quantize]:

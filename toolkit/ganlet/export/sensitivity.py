@@ -1,5 +1,6 @@
 """The int8 model that is the nearest to fp32: which calibration, and which layers are too sensitive, by measurement."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,10 +49,15 @@ class Nearest:
 
     def as_json(self) -> dict[str, Any]:
         """What the manifest keeps of it."""
-        rounded = {name: round(value, 2) for name, value in self.by_method.items()}
-        layers = {name: round(value, 2) for name, value in self.by_layer.items()}
+        rounded = {name: told_db(value) for name, value in self.by_method.items()}
+        layers = {name: told_db(value) for name, value in self.by_layer.items()}
         kept = {"fp32_layers": list(self.keep)} if self.keep else {}
-        return {"method": self.method, "psnr_db": round(self.psnr_db, 2), "methods": rounded, "alone": layers} | kept
+        return {"method": self.method, "psnr_db": told_db(self.psnr_db), "methods": rounded, "alone": layers} | kept
+
+
+def told_db(value: float) -> float | None:
+    """A PSNR as a file keeps it: to 0.01 dB, None where pictures are equal, which no JSON number says."""
+    return round(value, 2) if math.isfinite(value) else None
 
 
 def nearest_int8(
