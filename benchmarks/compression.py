@@ -48,7 +48,7 @@ from ganlet.pipeline import Workplace
 from ganlet.ui import Terminal
 
 STAGE = {"teacher": "teacher", "distill": "student"}  # the folder that each section's stage makes
-INT8 = "generator.int8.onnx"
+GENERATOR, INT8 = "generator.onnx", "generator.int8.onnx"
 
 
 class Bench:
@@ -101,7 +101,7 @@ class Bench:
         run, stage = self.folder(self.trained(row), seed), load_stage(self.stage_folder(row, seed))
         TARGETS["onnx"](stage, run, Wish(), self.observer)
         if not row.of:
-            return run / "generator.onnx"
+            return run / GENERATOR
         TARGETS["onnx"](stage, run, Wish(precision="int8"), self.observer)
         if not (run / INT8).is_file():
             raise GanletError("not_verified: this version exports no int8 file; merge one that does.")
@@ -169,7 +169,7 @@ def judge(bench: Bench, rows: Sequence[Row], samples: int) -> None:
     sheets: dict[str, Any] = {"data": judge.data_sheet()}
     for row in rows:
         for seed in bench.seeds:
-            teacher = bench.folder(TEACHER, seed) / "generator.onnx"
+            teacher = bench.folder(TEACHER, seed) / GENERATOR
             if not bench.is_trained(row, seed) or not bench.is_trained(TEACHER, seed):
                 continue
             bench.file(TEACHER, seed)
@@ -181,13 +181,15 @@ def judge(bench: Bench, rows: Sequence[Row], samples: int) -> None:
                 continue
             training = load_stage(bench.stage_folder(row, seed)).training
             others = {"teacher": teacher} | {
-                against: bench.folder(other, seed) / "generator.onnx"
+                against: bench.folder(other, seed) / GENERATOR
                 for against, other in (("basework", BASE), ("ablation-whole", WHOLE))
                 if bench.is_trained(other, seed)
             }
             for other in (BASE, WHOLE):
                 if bench.is_trained(other, seed):
                     bench.file(other, seed)
+            if row.of:
+                others["fp32"] = path.with_name(GENERATOR)
             spent = {key: training[key] for key in ("steps", "images", "seconds")}
             results.append(about | spent | judge.figures(path, teacher, others))
             if seed == bench.seeds[0]:
@@ -200,7 +202,7 @@ BASE = next(row for row in ROWS if row.name == "basework")
 WHOLE = next(row for row in ROWS if row.name == "ablation-whole")
 
 
-def main() -> None:
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     home = Path(os.environ.get("GANLET_CACHE", Path.home() / ".cache" / "ganlet"))
     parser.add_argument("--work", type=Path, default=home / "compression", help="folder of all runs, which resumes")
@@ -214,7 +216,11 @@ def main() -> None:
     parser.add_argument("--status", action="store_true", help="print what there is and stop")
     parser.add_argument("--judge-only", action="store_true", help="train nothing; measure what is there")
     parser.add_argument("--out", type=Path, help="folder of the table, its JSON and the sheet; WORK unless told")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = command_line().parse_args()
     bench = Bench(options)
     bench.status()
     if options.status:

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from compression_rows import DATA
 from ganlet.data import load_pictures
-from ganlet.device import Sampler
+from ganlet.device import OnnxRunner, Sampler
 from ganlet.device.pictures import to_uint8
 from ganlet.files import MB, sha256_file
 from ganlet.metrics import FeatureNet, compare, extract, feature_net, paired_change_percent
 from ganlet.metrics.intervals import Figure
 from ganlet.ui import Terminal
 from ganlet.verify.fidelity import choose_reference
+from ganlet.verify.parity import check_parity
 
 NET = "lite0"
 LATENT_SEED = 0  # every row draws the same latents
@@ -24,10 +25,10 @@ Features = NDArray[np.float32]
 
 
 class Judge:
-    """Measures files against held-out pictures and against each other."""
+    """Measures files against held-out pictures of `data` and against each other."""
 
-    def __init__(self, work: Path, samples: int, observer: Terminal) -> None:
-        self.cache, self.samples, self.observer = work / "judged", samples, observer
+    def __init__(self, work: Path, samples: int, observer: Terminal, data: Mapping[str, Any] = DATA) -> None:
+        self.cache, self.samples, self.observer, self.data = work / "judged", samples, observer, data
         self.net: FeatureNet | None = None
 
     def figures(self, path: Path, teacher: Path, others: Mapping[str, Path]) -> dict[str, Any]:
@@ -47,6 +48,9 @@ class Judge:
             if other != path:
                 change = paired_change_percent(fd, self.to_data(other)[0], seed=LATENT_SEED)
                 found[f"change_to_{name}_percent"] = change.as_json()
+        if "fp32" in others:
+            near = check_parity(OnnxRunner(path), OnnxRunner(others["fp32"]), limit=None, seed=LATENT_SEED)
+            found["psnr_to_fp32_db"] = near.psnr_db
         return found
 
     def to_data(self, path: Path) -> tuple[Figure, Figure]:
@@ -95,8 +99,9 @@ class Judge:
             yield to_uint8(images).transpose(0, 3, 1, 2)
 
     def _reference(self) -> tuple[Any, NDArray[np.int64]]:
-        data = load_pictures(DATA["source"], size=DATA["size"], channels=3, count=DATA["count"])
-        reference = choose_reference(data, DATA["holdout"], 0, self.samples)
+        data = self.data
+        pictures = load_pictures(data["source"], size=data["size"], channels=3, count=data["count"])
+        reference = choose_reference(pictures, data["holdout"], 0, self.samples)
         return reference.pictures.pictures, reference.indices
 
 

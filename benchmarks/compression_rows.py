@@ -50,7 +50,7 @@ BASE_WORK: Tables = {
     "critic": {"widths": CRITIC_WIDTHS, "norm": "instance", "spectral": False},
     "train": TRAIN | {"lr": 5e-4, "betas": [0.0, 0.999], "ema": 0.0},
 }
-SAME_SIZE, TENTH, TWENTIETH = [64, 64, 48], [32, 48, 32], [16, 40, 24]
+SAME_SIZE, TENTH, TWELFTH, TWENTIETH, THIRTIETH = [64, 64, 48], [32, 48, 32], [28, 40, 32], [16, 40, 24], [12, 28, 20]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +117,10 @@ ROWS = [
     ),
     Row("ours-same", "ours, as large", tables=ours(SAME_SIZE)),
     Row("ours-10", "ours, 1/10 of the teacher", tables=ours(TENTH)),
+    Row("ours-12", "ours, 1/12: in int8 1/40 of the bytes", tables=ours(TWELFTH)),
     Row("ours-20", "ours, 1/20", tables=ours(TWENTIETH)),
-    Row("ours-10-int8", "ours, int8: 1/40 of the bytes", of="ours-10"),
-    Row("ours-20-int8", "ours, int8: 1/80 of the bytes", of="ours-20"),
+    Row("ours-30", "ours, 1/30: in int8 1/80 of the bytes", tables=ours(THIRTIETH)),
+    *(Row(f"ours-{part}-int8", f"ours-{part} in int8", of=f"ours-{part}") for part in (10, 12, 20, 30)),
     Row(
         "basework-batch8",
         "the base work at batch 8, as many steps",

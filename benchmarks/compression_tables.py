@@ -59,10 +59,26 @@ def table(results: Sequence[Result], samples: int) -> str:
             ]
             lines.append(f"{r['row']:24} {r['seed']:4} {_interval(r['fd'], '.1f'):>26} {cells[0]:>24} {cells[1]:>24} "
                          f"{cells[2]:>24} {r['seconds'] / 60:8.0f}")  # fmt: skip
+    lines += _of_int8([r for r in results if "psnr_to_fp32_db" in r])
     lines += ["", "What the rows are", ""] + [
         f"{name:24} {next(r['what'] for r in results if r['row'] == name)}" for name in names
     ]
     return "\n".join(lines) + "\n"
+
+
+def _of_int8(results: Sequence[Result]) -> list[str]:
+    """Files that are made of another row's: how near they are to it."""
+    if not results:
+        return []
+    lines = [
+        "",
+        "int8 files: PSNR to the fp32 file they are made of, and the paired change of fd to data from it in percent",
+    ]
+    lines += ["", f"{'row':24} {'seed':>4} {'psnr dB':>8} {'to fp32':>24}"]
+    for r in results:
+        change = _interval(r["change_to_fp32_percent"], "+.2f")
+        lines.append(f"{r['row']:24} {r['seed']:4} {r['psnr_to_fp32_db']:8.2f} {change:>24}")
+    return lines
 
 
 def _over(results: Sequence[Result], key: str, scale: float, digits: int) -> str:

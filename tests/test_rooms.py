@@ -33,7 +33,10 @@ MAY_IMPORT = {
     "distance": GROUND | {"artifact", "data", "device", "metrics", "verify", "observer"},
     "conflicts": set(),
     "doctor": GROUND | {"artifact", "device", "conflicts"},
-    "search": GROUND | {"models", "recipe"},
+    "search": GROUND | {"models", "recipe", "metrics"},
+    "freezing": GROUND
+    | {"artifact", "compress", "data", "memory", "metrics", "observer", "preflight", "recipe", "search", "training"}
+    | {"verify"},
     "searching": GROUND
     | {"artifact", "compress", "device", "export", "models", "observer", "pipeline", "recipe", "report", "search"}
     | {"training", "verify"},
@@ -44,7 +47,7 @@ MAY_IMPORT = {
     "benching": GROUND | {"artifact", "device", "flop", "observer", "verify"},
     "pipeline": GROUND
     | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "exporting", "verify", "observer"}
-    | {"report"},
+    | {"report", "freezing"},
     "sampling": GROUND | {"device", "distance", "observer"},
     "ui": {"observer"},
 }

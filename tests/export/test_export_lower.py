@@ -119,6 +119,20 @@ def test_a_shuffled_convolution_is_the_transposed_one(layer: Layer, seed: int, a
     np.testing.assert_allclose(drawn_by(made, x), expected, **EXACT)
 
 
+@settings(max_examples=60, deadline=None)
+@given(layer=multiples(), stride=st.integers(2, 4), seed=st.integers(0, 99))
+def test_an_interleaved_convolution_is_the_transposed_one(layer: Layer, stride: int, seed: int) -> None:
+    kernel = [stride * (length // layer["strides"][0]) for length in layer["kernel"]]
+    pads = [min(pad, (kernel * 2)[axis] - 1, stride) for axis, pad in enumerate(layer["pads"])]
+    extra = [min(more, pads[axis + 2], stride - 1) for axis, more in enumerate(layer["extra"])]
+    fitting = {"strides": [stride, stride], "kernel": kernel, "pads": pads, "extra": extra, "group": 1}
+    model, x, expected = one_layer(layer | fitting, seed, "LeakyRelu")
+    made = rewritten(model, {"up": "interleaved"})
+    kinds = [node.op_type for node in made.graph.node]
+    assert kinds[:2] == ["Conv", "LeakyRelu"] and kinds.count("Transpose") == 3
+    np.testing.assert_allclose(drawn_by(made, x), expected, **EXACT)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
@@ -228,7 +242,8 @@ def test_a_batch_norm_that_others_share_or_that_trains_stays() -> None:
     assert folded.graph.initializer == model.graph.initializer  # and nothing that nobody takes is left behind
 
 
-def test_a_weight_that_two_layers_share_is_rewritten_for_each() -> None:
+@pytest.mark.parametrize("form", ["shuffled", "interleaved"])
+def test_a_weight_that_two_layers_share_is_rewritten_for_each(form: Any) -> None:
     layer = {"strides": [2, 2], "kernel": [4, 4], "size": [3, 3], "pads": [1, 1, 1, 1], "inside": 2, "out": 2}
     model, x, first = one_layer(layer, 0)
     twice = onnx.ModelProto()
@@ -241,7 +256,7 @@ def test_a_weight_that_two_layers_share_is_rewritten_for_each() -> None:
     twice.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.DOUBLE, ["batch", 2, 12, 12]))
     weight, bias = (torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in model.graph.initializer)
     expected = torch.nn.functional.conv_transpose2d(torch.from_numpy(first), weight, bias, stride=2, padding=1)
-    made = rewritten(twice, {"up": "shuffled"})
+    made = rewritten(twice, {"up": form})
     assert [node.op_type for node in made.graph.node].count("Conv") == 2
     np.testing.assert_allclose(drawn_by(made, x), expected.numpy(), **EXACT)
 

@@ -212,6 +212,23 @@ def test_a_tensor_of_nothing_but_zeros_has_a_scale(plain: ModelProto) -> None:
         assert np.isfinite(drawn_by(to_int8(dead, profile))).all()
 
 
+# ---------------------------------------------------------------- as the runtime sees it
+
+
+def test_of_the_transposes_of_an_interleaved_layer_the_runtime_keeps_one(tmp_path: Path) -> None:
+    config = GeneratorConfig(latent=8, widths=(16, 12, 8), strides=(2,) * 3, kernels=(4,) * 3, channels=3)
+    generator = build_generator(config)
+    initialise(generator, 0)
+    model = to_int8(onnx.load_from_string(onnx_bytes(generator, "")))
+    assert [node.op_type for node in model.graph.node].count("Transpose") == 6  # three in each of two layers
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "seen.onnx")
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "seen.onnx").graph.node]
+    assert kinds.count("QLinearConv") == 2
+    assert kinds.count("Transpose") == 4  # one in each, one after the Gemm and one before the layer in fp32
+
+
 # ---------------------------------------------------------------- other blocks
 
 

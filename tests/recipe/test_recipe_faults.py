@@ -421,3 +421,37 @@ def test_a_search_needs_a_student(tables: Tables) -> None:
 def test_more_trials_are_the_same_search_and_a_wider_space_is_not(tables: Tables) -> None:
     keys = [parse_recipe(tables | {"search": s}).key("search") for s in ({}, {"trials": 99}, {"widths": [0.1, 1.6]})]
     assert keys[0] == keys[1] != keys[2]
+
+
+AUTO = {"freeze_generator": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"freeze_generator": -1}, "transfer.freeze_generator: input should be greater than or equal to 0, got -1"),
+        ({"freeze_critic": "all"}, "transfer.freeze_critic: input should be 'auto', got 'all'"),
+        ({"freeze_critic": True}, "transfer.freeze_critic: input should be a valid integer, got True"),
+        ({"freeze_critic": 1.5}, "transfer.freeze_critic: input should be a valid integer, got 1.5"),
+        ({"auto": {"images": 100}}, "transfer.auto: both numbers of layers are given; set freeze_generator or freeze"),
+        (AUTO | {"auto": {"image": 100}}, "transfer.auto.image: unknown key; did you mean images?"),
+        (AUTO | {"unfreeze": [0.5]}, "transfer.unfreeze: what thaws saves no memory in the end"),
+        ({"unfreeze": [0.5, 0.2]}, "transfer.unfreeze: value error, the first value must not be above the second"),
+        ({"unfreeze": [0.5, 1.0]}, "transfer.unfreeze.1: input should be less than 1, got 1.0"),
+        ({"unfreeze": [0.2, 0.3, 0.4], "freeze_critic": 1}, "transfer.unfreeze: 3 moments, but only 2 layers to thaw"),
+        ({"train": {"batch": "x"}}, "transfer.train.batch: input should be a valid integer, got 'x'"),
+    ],
+)
+def test_one_sentence_for_each_fault_of_freezing(section: dict[str, Any], told: str) -> None:
+    tables = {"run": {"name": "a"}, "data": {"source": "kittens"}, "transfer": {"from": "x"} | section}
+    with pytest.raises(GanletError) as caught:
+        parse_recipe(tables)
+    first, *faults = str(caught.value).splitlines()
+    assert "1 fault;" in first and len(faults) == 1 and told in faults[0]
+
+
+def test_a_search_for_frozen_layers_is_read_with_its_defaults() -> None:
+    tables = {"run": {"name": "a"}, "data": {"source": "kittens"}, "transfer": {"from": "x", "freeze_critic": "auto"}}
+    transfer = parse_recipe(tables).transfer
+    assert transfer is not None and transfer.is_searched and transfer.freeze_generator == 2
+    assert transfer.auto.memory_mib is None and transfer.auto.tolerance_percent > 0

@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from ganlet.verify.checks import at_most
 from ganlet.verify.fidelity import choose_reference, measure_fidelity
 from ganlet.verify.parity import check_parity
 from ganlet.verify.torch_runner import TorchRunner
+from ganlet.verify.verdict import _of_other_pictures
 from support import Silent
 
 FOOTPRINT = Footprint(1, 50, None, 3.0, 4.0, 300.0, 10.0, 90.0, 60.0, "CPUExecutionProvider")
@@ -199,3 +201,14 @@ def test_a_student_of_another_run_is_compared_with_its_teacher(
     assert (
         stage.config["provenance"]["made_from"]["weights_sha256"] == load_stage(finished_run / "teacher").weights_sha256
     )
+
+
+def test_a_teacher_of_other_pictures_is_no_yardstick(tmp_path: Path) -> None:
+    def stage(data_sha256: str | None) -> Stage:
+        return Stage(tmp_path, {"provenance": {} if data_sha256 is None else {"data_sha256": data_sha256}})
+
+    pictures = SimpleNamespace(sha256="monsters")
+    for teacher, warned in (("kittens", True), ("monsters", False), (None, False)):
+        found = _of_other_pictures({"teacher": stage(teacher), "student": stage("monsters")}, pictures)
+        assert bool(found) == warned and all("look at its own distance" in warning for warning in found)
+    assert _of_other_pictures({"teacher": stage("kittens")}, pictures) == []

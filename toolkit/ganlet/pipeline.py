@@ -15,7 +15,7 @@ from ganlet.data import Batches, PictureSet, load_pictures
 from ganlet.errors import GanletError
 from ganlet.exporting import check_exports, export_recipe
 from ganlet.files import read_json, write_json
-from ganlet.observer import Observer
+from ganlet.observer import Hushed, Observer
 from ganlet.preflight import preflight, require_training_packages, with_feature_net
 from ganlet.recipe import Recipe, Train
 
@@ -128,11 +128,26 @@ def transfer(place: Workplace) -> Stage:
     """Stage transfer/: another run's GAN learns these pictures, its deep layers frozen."""
     from ganlet.compress.freeze import transfer_plan, transfer_weights
 
-    section = place.recipe.transfer
+    section, given, found = place.recipe.transfer, place, None
     source = place.source(section.source_run if section else None)
-    plan = transfer_plan(place.recipe, source)
-    key = place.key("transfer", plan.train, source=source.weights_sha256)
-    return _train(place, plan, transfer_weights(source), key, _made_from(source))
+    if section is not None and section.is_searched:
+        from ganlet.freezing import RESULT, find_freezing, with_freezing
+
+        chosen, found = find_freezing(place.recipe, source, place.run, place.pictures, _short(place), place.observer)
+        given = replace(place, recipe=with_freezing(place.recipe, chosen))
+    plan = transfer_plan(given.recipe, source)
+    key = given.key("transfer", plan.train, source=source.weights_sha256)
+    stage = _train(place, plan, transfer_weights(source), key, _made_from(source))
+    if found is not None:
+        write_json(stage.folder / RESULT, found)
+    return stage
+
+
+def _short(place: Workplace) -> Callable[[Recipe, Path, str], Stage]:
+    """A transfer by another recipe, beside the run's own stages."""
+    return lambda recipe, run, name: transfer(
+        replace(place, recipe=recipe, run=run, observer=Hushed(place.observer, name))
+    )
 
 
 def distill(place: Workplace) -> Stage:

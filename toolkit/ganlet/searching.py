@@ -3,8 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from ganlet.artifact import Stage
 from ganlet.device.footprint import measure
 from ganlet.errors import GanletError
 from ganlet.files import MB, read_json, write_bytes, write_json, write_text
-from ganlet.observer import Observer, Update
+from ganlet.observer import Hushed, Observer
 from ganlet.pipeline import STEPS, Workplace, distill
 from ganlet.recipe import Recipe, Search, save_recipe
 from ganlet.report import search_png, search_svg
@@ -32,20 +31,6 @@ from ganlet.search import (
 
 FOLDER = "search"
 BEST = "best.toml"
-
-
-@dataclass(frozen=True)
-class Hushed:
-    """An observer for the runs inside a trial: bars, but not a sentence for every stage."""
-
-    inner: Observer
-    trial: str
-
-    def say(self, text: str) -> None:
-        """A trial has its own line in the end."""
-
-    def watch(self, label: str, unit: str) -> AbstractContextManager[Update]:
-        return nullcontext(lambda done, total: None) if label == "data" else self.inner.watch(self.trial, unit)
 
 
 class Proxy:

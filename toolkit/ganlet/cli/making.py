@@ -38,7 +38,19 @@ def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_jso
     folder = out or Path("exported") / parsed.run.name
     command = shlex.join(["ganlet", "run", str(recipe), *(f"--set={o}" for o in overrides or [])])
     report = run_recipe(parsed, folder, observer(), command)
+    _show_freezing(parsed, folder)
     show_verdict(report, folder, as_json)
+
+
+def _show_freezing(recipe: Any, folder: Path) -> None:
+    """The table of the search for frozen layers, where the recipe asks for one and it is done."""
+    from rich.console import Console
+
+    from ganlet.report import freezing_table, read_freezing
+
+    found = read_freezing(folder)
+    if found and recipe.transfer is not None and recipe.transfer.is_searched:
+        Console().print(freezing_table(found))
 
 
 def _one_step(method: str) -> Callable[..., None]:
@@ -70,7 +82,9 @@ def _one(make: Callable[["Workplace"], "Stage"], has: Callable[["Recipe"], bool]
         parsed = recipe_of(recipe, overrides)
         if not has(parsed):
             raise GanletError(f"{recipe} has no {what}; add one, or run another stage.")
-        stage = make(Workplace.open(parsed, out or Path("exported") / parsed.run.name, observer()))
+        place = Workplace.open(parsed, out or Path("exported") / parsed.run.name, observer())
+        stage = make(place)
+        _show_freezing(parsed, place.run)
         result = {"stage": stage.name, "folder": str(stage.folder), "training": stage.training}
         finish(as_json, result | _measured(stage), f"{stage.name} is complete: {stage.folder}")
 

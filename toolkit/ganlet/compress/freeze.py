@@ -3,7 +3,7 @@
 from ganlet.artifact import Stage
 from ganlet.errors import GanletError
 from ganlet.models import Critic, CriticConfig, Generator
-from ganlet.recipe import Recipe
+from ganlet.recipe import Recipe, Transfer
 from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
 from ganlet.training.plan import Fill, Plan
 from ganlet.training.steps import adversarial_step
@@ -12,7 +12,8 @@ from ganlet.training.steps import adversarial_step
 def transfer_plan(recipe: Recipe, source: Stage) -> Plan:
     """Training on from `source` with the first layers frozen: no gradients, no optimiser state, no stored activations.
 
-    Raises GanletError when nothing would be left to train, or when the pictures have another shape.
+    Where the recipe leaves their number open, it is the largest: the least memory that there can be. Raises GanletError
+    when nothing would be left to train, or when the pictures have another shape.
     """
     transfer = recipe.transfer
     if transfer is None:
@@ -22,23 +23,36 @@ def transfer_plan(recipe: Recipe, source: Stage) -> Plan:
     generator, critic = generator_config_of(source), critic_config_of(source)
     require_same_pictures(recipe, source)
     require_penalty_is_valid(transfer.loss, critic, source)
-    for name, frozen, depth in (
-        ("freeze_generator", transfer.freeze_generator, len(generator.widths) + 1),
-        ("freeze_critic", transfer.freeze_critic, len(critic.widths) + 1),
-    ):
-        if frozen >= depth:
-            raise GanletError(
-                f"transfer.{name} = {frozen} freezes all {depth} layers of {source.folder}; give at most {depth - 1}."
-            )
+    generators, critics = freezable(transfer, source)
     return Plan(
         stage="transfer",
         generator=generator,
         critic=critic,
         section=transfer,
         step=adversarial_step,
-        freeze_generator=transfer.freeze_generator,
-        freeze_critic=transfer.freeze_critic,
+        freeze_generator=generators[-1],
+        freeze_critic=critics[-1],
+        unfreeze=transfer.unfreeze,
     )
+
+
+def freezable(transfer: Transfer, source: Stage) -> tuple[list[int], list[int]]:
+    """The numbers of layers to try of generator and critic, rising: the one that is given, or all but the last layer's.
+
+    Raises GanletError when nothing would be left to train.
+    """
+    found = []
+    for name, wanted, widths in (
+        ("freeze_generator", transfer.freeze_generator, generator_config_of(source).widths),
+        ("freeze_critic", transfer.freeze_critic, critic_config_of(source).widths),
+    ):
+        most = len(widths)  # of as many layers and one more, which makes colours or the score
+        if wanted != "auto" and wanted > most:
+            raise GanletError(
+                f"transfer.{name} = {wanted} freezes all {most + 1} layers of {source.folder}; give at most {most}."
+            )
+        found.append(list(range(most + 1)) if wanted == "auto" else [wanted])
+    return found[0], found[1]
 
 
 def transfer_weights(source: Stage) -> Fill:

@@ -1,6 +1,6 @@
 """A generator in int8: static Q/DQ on the rewritten graph, weights per channel, scales from its own activations.
 
-Every Conv and Gemm takes int8 and gives int8; what only moves values (DepthToSpace, Slice, Reshape) stands
+Every Conv and Gemm takes int8 and gives int8; what only moves values (Transpose, DepthToSpace, Slice, ...) stands
 between equal scales, so that a runtime moves bytes. Weights are symmetric, biases stay fp32 (TensorRT
 refuses int32 ones), and a ConvTranspose stays as it is: quantised it would be slower. `Profile.unsigned` tells of the
 two kinds of activations.
@@ -21,7 +21,7 @@ from ganlet.export.lower import Form, rewritten
 from ganlet.export.profiles import forms_by, profile_named
 
 QUANTISED = ("Conv", "Gemm")
-MOVING = ("Reshape", "Flatten", "DepthToSpace", "Slice")
+MOVING = ("Reshape", "Flatten", "Transpose", "DepthToSpace", "Slice")
 UNSIGNED_LEVELS = 255
 
 
@@ -123,6 +123,8 @@ class _Writer:
         self.layers = 0
         self.known: dict[str, tuple[str, Scale]] = {}
         """Tensor -> its dequantised self, and its scale."""
+        self.stored: dict[Scale, tuple[str, str]] = {}
+        """Scale -> the constants of it: what stands between equal scales shares them."""
 
     def copy(self, node: NodeProto, quantise: bool) -> None:
         copy = NodeProto()
@@ -147,12 +149,17 @@ class _Writer:
             self._pair(output, self.known[source][1])
 
     def _pair(self, name: str, scale: Scale) -> None:
-        step = self.graph.store(f"{name}.scale", np.array(scale.step, dtype=np.float32))
-        zero = self.graph.store(f"{name}.zero", np.array(0, dtype=np.uint8 if scale.unsigned else np.int8))
+        step, zero = self.stored.get(scale) or self._store(name, scale)
         integers, again = f"{name}.quantised", f"{name}.dequantised"
         self.nodes.append(helper.make_node("QuantizeLinear", [name, step, zero], [integers], name=integers))
         self.nodes.append(helper.make_node("DequantizeLinear", [integers, step, zero], [again], name=again))
         self.known[name] = (again, scale)
+
+    def _store(self, name: str, scale: Scale) -> tuple[str, str]:
+        step = self.graph.store(f"{name}.scale", np.array(scale.step, dtype=np.float32))
+        zero = self.graph.store(f"{name}.zero", np.array(0, dtype=np.uint8 if scale.unsigned else np.int8))
+        self.stored[scale] = step, zero
+        return step, zero
 
     def _weight(self, node: NodeProto) -> str:
         """The DequantizeLinear of a layer's int8 weight; returns what it makes."""

@@ -29,15 +29,16 @@ class Profile:
 
     def form_of(self, layer: Layer) -> Form:
         wanted: Form = {"first": self.first, "hidden": self.hidden, "last": self.last}[layer.role]
-        # A first layer on a larger input is one like any other.
+        # A first layer on a larger input is one like any other; what cannot be interleaved may still be shuffled.
         wanted = self.hidden if wanted in ("conv1x1", "gemm") and wanted not in layer.forms else wanted
+        wanted = "shuffled" if wanted == "interleaved" and wanted not in layer.forms else wanted
         return wanted if wanted in layer.forms else "transposed"
 
 
 PROFILES: dict[str, Profile] = {
     "cpu-fp32": Profile("transposed", "transposed", "transposed", "in fp32 other forms gain nothing on a processor"),
     "cpu-int8": Profile(
-        "gemm", "shuffled", "transposed", "fastest and nearest to fp32 in ONNX Runtime, OpenVINO and browsers", True
+        "gemm", "interleaved", "transposed", "fastest and nearest to fp32 in ONNX Runtime, OpenVINO and browsers", True
     ),
     "sm75": Profile(
         "conv1x1", "transposed", "transposed", "TensorRT for RTX has no FP32 Gemm on Turing (GTX 16, RTX 20)"

@@ -90,9 +90,11 @@ class Forecast:
 def forecast(plan: Plan, place: Place = "cuda") -> Forecast:
     """Run two steps of `plan` on fake tensors and replay what they allocate on a card, or on the processor.
 
-    Raises GanletError naming the stage when an operator has no fake implementation.
+    Of a plan whose frozen layers thaw these are steps of its last phase. Raises GanletError naming the stage when an
+    operator has no fake implementation.
     """
     tracker = LiveStorages(workspace_bytes if place == "cpu" else None)
+    plan = plan.thawed()
     try:
         last_step = _run(plan, tracker, place)
     except UNSUPPORTED as error:

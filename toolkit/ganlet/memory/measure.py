@@ -31,7 +31,8 @@ class Measurement:
 
 
 def measure(plan: Plan, device: str) -> Measurement:
-    """Train `plan` for two steps on noise, from random weights, and read the allocator's peak."""
+    """Train `plan`, thawed as in its last phase, for two steps on noise from random weights, and read the peak."""
+    plan = plan.thawed()
     size = plan.generator.size_px
     shape = (plan.train.batch, plan.generator.channels, size, size)
     pictures = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)

@@ -3,6 +3,7 @@
 from ganlet.recipe.compressing import Distill, Prune, Quantize, Tune
 from ganlet.recipe.read import load_recipe, parse_recipe, save_recipe
 from ganlet.recipe.sections import (
+    AutoFreeze,
     Budget,
     Critic,
     Data,
@@ -19,6 +20,7 @@ from ganlet.recipe.sections import (
 from ganlet.recipe.whole import Recipe
 
 __all__ = [
+    "AutoFreeze",
     "Budget",
     "Critic",
     "Data",

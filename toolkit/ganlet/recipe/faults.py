@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ganlet.recipe.compressing import Distill
-from ganlet.recipe.sections import FIRST_SIZE_PX, Critic, Data, Export, Network, Teacher, Transfer
+from ganlet.recipe.sections import FIRST_SIZE_PX, AutoFreeze, Critic, Data, Export, Network, Teacher, Transfer
 from ganlet.recipe.steps import lesson_faults, step_faults
 
 DECISIVE = (
@@ -47,6 +47,8 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     yield from step_faults(sections.get("compress") or (), bool(trained), sections.get("export", Export()))
     if transfer is not None and teacher is not None:
         yield "transfer: takes its networks from another run, so [teacher] has no use here; remove one of the two"
+    if transfer is not None:
+        yield from _freezing_faults(transfer)
     if distill is not None and distill.teacher_run and (teacher is not None or transfer is not None):
         yield "distill.from: this recipe trains its own teacher; remove distill.from, or [teacher] and [transfer]"
     if (
@@ -65,6 +67,17 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
             yield f"{owner}.critic.norm: batch mixes samples and is not valid under a gradient penalty; use instance"
         if stage is not None and stage.train.amp != "off" and stage.loss == "wgan-gp":
             yield f"{name}.train.amp: mixed precision is not supported under a gradient penalty; set it to off"
+
+
+def _freezing_faults(transfer: Transfer) -> Iterator[str]:
+    if transfer.auto != AutoFreeze() and not transfer.is_searched:
+        yield 'transfer.auto: both numbers of layers are given; set freeze_generator or freeze_critic to "auto"'
+    if transfer.is_searched and transfer.unfreeze:
+        yield 'transfer.unfreeze: what thaws saves no memory in the end, so "auto" has nothing to find; give numbers'
+        return
+    frozen = max((k for k in (transfer.freeze_generator, transfer.freeze_critic) if k != "auto"), default=0)
+    if transfer.unfreeze and len(transfer.unfreeze) > frozen:
+        yield f"transfer.unfreeze: {len(transfer.unfreeze)} moments, but only {frozen} layers to thaw; give as many"
 
 
 def _student_faults(distill: Distill) -> Iterator[str]:
@@ -197,6 +210,9 @@ def place_in_table(annotation: Any, loc: Sequence[Any]) -> list[Any]:
 
 
 def of_another_member(fault: Any) -> bool:
-    """Whether a fault only says that a table is not the word which could stand in its place."""
+    """Whether a fault only says that a table or a number is not the word which could stand in its place, or a word
+    no number."""
     is_word = fault["type"] == "literal_error" and str(fault["loc"][-1]).startswith("literal[")
-    return is_word and isinstance(fault["input"], dict)
+    if isinstance(fault["input"], str):
+        return fault["loc"][-1:] in (("int",), ("constrained-int",))
+    return is_word and isinstance(fault["input"], dict | int | float)

@@ -19,10 +19,10 @@ LearningRate = Annotated[float, Field(gt=0, le=1)]
 Importance = Literal["strength", "magnitude", "batch-norm", "group-norm", "diversity"]
 
 
-def _rising(span: tuple[float, float]) -> tuple[float, float]:
-    if span[0] > span[1]:
+def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    if list(values) != sorted(values):
         raise ValueError("the first value must not be above the second")
-    return span
+    return values
 
 
 Above0 = Annotated[float, Field(gt=0)]
@@ -155,15 +155,40 @@ class Teacher(Network):
     train: Train = Train()
 
 
+class AutoFreeze(Section):
+    """How many layers to freeze where that is "auto": short runs, each with its memory and its distance."""
+
+    images: Positive = 16_000
+    """Real pictures of each short run, in place of transfer.train.images."""
+    samples: Annotated[int, Field(ge=50, le=100_000)] = 1000
+    """Pictures on each side of a distance, which is to the training pictures: the held-out ones are the verdict's."""
+    tolerance_percent: Weight = 5.0
+    """The most layers are frozen whose distance is not measurably more than this above the best one."""
+    memory_mib: Annotated[float, Field(gt=0)] | None = None
+    """Forecast peak of tensor memory that no run may exceed, the short ones neither; budget.training_memory_mib counts
+    as well."""
+
+
+Layers = Annotated[int, Field(ge=0)] | Literal["auto"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
 class Transfer(Section):
     source_run: str = Field(alias="from")
     """Run or stage folder whose generator and critic are trained on with this recipe's data."""
-    freeze_generator: Annotated[int, Field(ge=0)] = 2
-    """Generator layers, counted from the latent, that stay as they are."""
-    freeze_critic: Annotated[int, Field(ge=0)] = 4
-    """Critic layers, counted from the picture, that stay as they are."""
+    freeze_generator: Layers = 2
+    """Generator layers, counted from the latent, that stay as they are; auto tries all numbers."""
+    freeze_critic: Layers = 4
+    """Critic layers, counted from the picture, that stay as they are; auto tries all numbers."""
+    auto: AutoFreeze = AutoFreeze()
+    unfreeze: Annotated[tuple[Share, ...], AfterValidator(_rising)] = ()
+    """Shares of the steps after which one more frozen layer of each network learns, next to those that learn first."""
     loss: Loss = "non-saturating"
     train: Train = Train()
+
+    @property
+    def is_searched(self) -> bool:
+        return "auto" in (self.freeze_generator, self.freeze_critic)
 
 
 class Search(Section):

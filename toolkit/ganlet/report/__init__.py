@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ganlet.errors import GanletError
 from ganlet.report.document import read_report, sentences
+from ganlet.report.freezing import freezing_table, read_freezing
 from ganlet.report.judgement import closing_words
 from ganlet.report.memory import forecast_bars, forecast_table, options_table, phases_table, sampling_table
 from ganlet.report.memory_pictures import forecast_png, forecast_svg, timeline_png, timeline_svg
@@ -18,8 +19,10 @@ __all__ = [
     "forecast_png",
     "forecast_svg",
     "forecast_table",
+    "freezing_table",
     "options_table",
     "phases_table",
+    "read_freezing",
     "read_report",
     "sampling_table",
     "search_png",

@@ -14,6 +14,7 @@ from ganlet.errors import GanletError
 from ganlet.files import read_json, write_text
 from ganlet.report import judgement, wording
 from ganlet.report.document import Json, interval, metrics, number, read_report, rows, stages, table, words
+from ganlet.report.freezing import freezing_rows, read_freezing
 from ganlet.report.memory_page import memory_section
 from ganlet.report.plots import DASHES, Plot, loss_plots
 from ganlet.report.tables import distance_name, summary_rows
@@ -119,6 +120,7 @@ def _context(run: Path, report: Json) -> dict[str, Any]:
         "stages": {name: _stage(stage) for name, stage in stages(report).items()},
         "logs": [_log(run, name, stage) for name, stage in stages(report).items()],
         "dashes": [" ".join(map(str, dashes)) for dashes in DASHES],
+        "freezing": _freezing(run),
         "memory": memory_section(report),
         "artifacts": [_artifact(row, _manifest(run)) for row in rows(report, "artifacts")],
         "provenance": _provenance(report),
@@ -156,6 +158,13 @@ def _stage(stage: Json) -> Json:
         "quality": metrics(stage, "quality"),
         "to_teacher": metrics(stage, "to_teacher"),
     }
+
+
+def _freezing(run: Path) -> Json:
+    """The search for frozen layers, where this run made one."""
+    found = read_freezing(run)
+    counts = {key: number(found, key) for key in ("images", "samples")}
+    return {"rows": freezing_rows(found), "why": words(found, "why"), **counts}
 
 
 def _evaluation(stage: Json) -> str:

@@ -77,7 +77,7 @@ def _train(job: Job, state: State, progress: Progress | None, stop: Stop) -> Out
     try:
         _evaluate(job, state, waiting, telemetry, save)  # where the last sitting could not
         while not _is_over(job, state):
-            sitting.before_step(state, job.evaluate)
+            sitting.before_step(state, job.evaluate, more_learns=state.frozen.thaw(state.step))
             logs = _one_step(job, state)
             sitting.after_step(state, job.evaluate)
             waiting.append((state.step, logs))

@@ -1,5 +1,6 @@
 """What a training stage is before any weight exists: configs, losses, frozen layers. Forecasts run on it as well."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from ganlet.training.evaluate import Evaluate, FeatureNetMemory
 from ganlet.training.loop import Job, Outcome, Progress, pick_device, run_training
 from ganlet.training.state import State, make_state, seed_of
 from ganlet.training.steps import RealBatch, Section, Step, adversarial_step
+from ganlet.training.thaw import Frozen, freeze
 
 Fill = Callable[[Generator, Critic, Generator | None], None]
 """Gives the weights: (generator, critic, teacher of a distillation)."""
@@ -40,6 +42,8 @@ class Plan:
     teacher: GeneratorConfig | None = None
     freeze_generator: int = 0
     freeze_critic: int = 0
+    unfreeze: tuple[float, ...] = ()
+    """Shares of the steps after which one more frozen layer of each network thaws."""
     feature_net: FeatureNetMemory | None = None
     """Of the net that evaluates while training, where the recipe asks for that."""
     place: str = ""
@@ -54,6 +58,11 @@ class Plan:
     def with_train(self, **changes: Any) -> "Plan":
         """The same plan with other values in its [train] section, such as another batch."""
         return replace(self, section=self.section.model_copy(update={"train": self.train.model_copy(update=changes)}))
+
+    def thawed(self) -> "Plan":
+        """The same plan as its last phase has it, in which the most layers learn: what memory has to be there for."""
+        frozen = (max(0, count - len(self.unfreeze)) for count in (self.freeze_generator, self.freeze_critic))
+        return replace(self, freeze_generator=next(frozen), freeze_critic=next(frozen), unfreeze=())
 
 
 def planned_stage(plan: Plan) -> Stage:
@@ -110,9 +119,11 @@ def build_state(plan: Plan, fill: Fill | None, device: str) -> State:
         fill(generator, critic, teacher)
         if perceptual is not None:
             perceptual.load()
-    for layer in [*generator.layers()[: plan.freeze_generator], *critic.layers()[: plan.freeze_critic]]:
-        layer.requires_grad_(False)
-    return make_state(generator, critic, teacher, plan.train, device, adapters, perceptual)
+    still = [freeze(generator.layers()[: plan.freeze_generator]), freeze(critic.layers()[: plan.freeze_critic])]
+    state = make_state(generator, critic, teacher, plan.train, device, adapters, perceptual)
+    thaw_steps = tuple(math.ceil(share * plan.train.steps) for share in plan.unfreeze)
+    state.frozen = Frozen(list(zip(still, (state.generator_adam, state.critic_adam), strict=True)), thaw_steps)
+    return state
 
 
 def random_weights(seed: int, stage: str) -> Fill:
@@ -162,8 +173,16 @@ def train_stage(
             **{name: mib if mib is None else round(mib, 3) for name, mib in outcome.peaks.as_json().items()},
             "predicted_memory_mib": predicted_memory_mib,
         }
+        | _frozen(plan)
         | _evaluation(state, plan.train),
     )
+
+
+def _frozen(plan: Plan) -> dict[str, Any]:
+    """How many layers of each network were frozen at first, where any were."""
+    if not (plan.freeze_generator or plan.freeze_critic):
+        return {}
+    return {"frozen": {"generator": plan.freeze_generator, "critic": plan.freeze_critic}}
 
 
 def _evaluation(state: State, train: recipes.Train) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class Sitting:
     peaks: Peaks
     started: float
     first_step: int
+    measured_from: int = 0
     meter: PeakMeter | None = None
 
     @classmethod
@@ -33,14 +34,17 @@ class Sitting:
     def seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
 
-    def before_step(self, state: State, evaluate: Evaluate | None) -> None:
-        """Start the memory measurement with the sitting's first step."""
-        if state.step == self.first_step:
+    def before_step(self, state: State, evaluate: Evaluate | None, *, more_learns: bool = False) -> None:
+        """Start the memory measurement with the sitting's first step, and again where more layers learn than before."""
+        if not more_learns and state.step != self.first_step:
+            return
+        self.measured_from = state.step
+        if self.meter is None:
             self.meter = PeakMeter(state, evaluate.tensors() if evaluate is not None else ())
 
     def after_step(self, state: State, evaluate: Evaluate | None) -> None:
         """End it after two steps, or with the last, and what evaluating holds after them."""
-        if self.meter is not None and state.step in (self.first_step + STEPS, self.steps):
+        if self.meter is not None and state.step in (self.measured_from + STEPS, self.steps):
             if evaluate is not None:
                 rehearse(evaluate, state.current)
             self.peaks = self.peaks.highest(self.meter.stop())

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from ganlet.losses.perceptual import PerceptualNet
 from ganlet.models import Adapters, Critic, Generator
 from ganlet.recipe import Train
 from ganlet.training.evaluate import Best
+from ganlet.training.thaw import Frozen
 
 
 @dataclass
@@ -40,6 +41,8 @@ class State:
     step: int = 0
     best: Best | None = None
     """Kept where the recipe evaluates while training."""
+    frozen: Frozen = field(default_factory=Frozen)
+    """Layers that do not learn, or not yet."""
 
     @property
     def current(self) -> Generator:
@@ -158,6 +161,8 @@ def load_checkpoint(state: State, path: Path, key: str) -> bool:
     if note.get("key") != key:
         return False
     tensors = read_tensors(path)
+    state.step = int(note["step"])
+    state.frozen.thaw(state.step)  # so that the optimisers know the weights that they had moments of
     try:
         for name, network in state.networks().items():
             network.load_state_dict({k: tensors[f"{name}.{k}"] for k in network.state_dict()})
@@ -171,7 +176,6 @@ def load_checkpoint(state: State, path: Path, key: str) -> bool:
         ) from error
     if state.scaler.is_enabled():
         state.scaler.update(note["scale"])
-    state.step = int(note["step"])
     return True
 
 

@@ -67,6 +67,7 @@ def verify_run(
         Checks(checks, _budget(run, recipe, stages, measured[0])),
     )
     report |= trust(variety, memorised, ONNX)
+    report["warnings"] += _of_other_pictures(stages, pictures)
     report["provenance"] |= {
         "versions": list(stages.values())[-1].config["provenance"]["versions"],
         "command": command or f"ganlet verify {run.name}",
@@ -104,6 +105,18 @@ def _fidelity_checks(fidelity: FidelityResult, recipe: Recipe, reference: Refere
         for name, change in fidelity.change_percent.items()
         if name != "transfer"
     ]
+
+
+def _of_other_pictures(stages: Mapping[str, Stage], pictures: PictureSet) -> list[str]:
+    """A warning where the teacher's quality is none to be held against."""
+    teacher = stages.get("teacher")
+    if teacher is None or len(stages) < 2:
+        return []
+    learnt = teacher.config.get("provenance", {}).get("data_sha256", pictures.sha256)  # an imported one does not say
+    if learnt == pictures.sha256:
+        return []
+    told = "The teacher learnt other pictures than these: that a student is not further from the data than its teacher"
+    return [f"{told} shows nothing then; look at its own distance."]
 
 
 def _budget(run: Path, recipe: Recipe, stages: Mapping[str, Stage], exported: Measured) -> list[Check]:

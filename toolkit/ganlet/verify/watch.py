@@ -10,7 +10,7 @@ from torch import Tensor
 from ganlet.data import PictureSet
 from ganlet.device import Sampler
 from ganlet.device.pictures import to_uint8
-from ganlet.metrics import Moments, extract, feature_net, frechet_distance, moments
+from ganlet.metrics import Figure, Moments, compare, extract, feature_net, frechet_distance, moments
 from ganlet.models import Generator
 from ganlet.training.state import seed_of
 from ganlet.verify.torch_runner import TorchRunner
@@ -33,10 +33,15 @@ class DistanceToData:
         self.samples = samples
         self.pictures = pictures.pictures
         self.chosen = np.sort(np.random.default_rng(self.seed).permutation(indices)[:samples])
-        self.net = feature_net(net_name)
+        self.net_name, self.net = net_name, feature_net(net_name)
 
     def __call__(self, generator: Generator) -> float:
         return frechet_distance(moments(extract(self.net, self._drawn(generator, self.samples))), self._data)
+
+    def figure(self, generator: Generator) -> Figure:
+        """The same distance with its interval, to be compared with another generator's on the same latents."""
+        drawn = extract(self.net, self._drawn(generator, self.samples))
+        return compare(drawn, self._features, net=self.net_name, seed=self.seed).fd
 
     def rehearse(self, generator: Generator) -> None:
         for images in self._drawn(generator, self.net.batch):
@@ -47,9 +52,15 @@ class DistanceToData:
 
     @cached_property
     def _data(self) -> Moments:
-        chosen = self.chosen
-        chunks = (np.array(self.pictures[chosen[i : i + CHUNK]]) for i in range(0, len(chosen), CHUNK))
-        return moments(extract(self.net, chunks))
+        return moments(extract(self.net, self._of_the_data()))
+
+    @cached_property
+    def _features(self) -> NDArray[np.float32]:
+        return extract(self.net, self._of_the_data())
+
+    def _of_the_data(self) -> Iterator[NDArray[np.uint8]]:
+        for start in range(0, len(self.chosen), CHUNK):
+            yield np.array(self.pictures[self.chosen[start : start + CHUNK]])
 
     def _drawn(self, generator: Generator, count: int) -> Iterator[NDArray[np.uint8]]:
         for images in Sampler.of(TorchRunner(generator, "generator in training")).stream(self.seed, 0, count):
