@@ -13,10 +13,11 @@ from ganlet.artifact import CRITIC, find_stage, load_stage
 from ganlet.budgeting import budget_recipe
 from ganlet.errors import GanletError
 from ganlet.memory.ways import ways_of
-from ganlet.pipeline import Workplace, prune, run_recipe
+from ganlet.pipeline import prune, run_recipe
 from ganlet.preflight import plans_of
 from ganlet.recipe import Recipe, load_recipe, parse_recipe, save_recipe
 from ganlet.training.load import generator_config_of, load_generator
+from ganlet.workplace import Workplace
 from support import Answer, Silent, expect_refused
 
 TUNE = {"train": {"images": 40, "batch": 8, "checkpoint_steps": 2, "log_steps": 1, "progress_steps": 100}}

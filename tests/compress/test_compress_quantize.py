@@ -20,11 +20,12 @@ from ganlet.memory.forecast import forecast
 from ganlet.memory.measure import measure as measure_memory
 from ganlet.memory.ways import ways_of
 from ganlet.models import build_generator
-from ganlet.pipeline import Workplace, quantize, run_recipe
+from ganlet.pipeline import quantize, run_recipe
 from ganlet.preflight import plans_of
 from ganlet.recipe import Quantize, Recipe, parse_recipe, save_recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.training.plan import Plan, train_stage
+from ganlet.workplace import Workplace
 from support import Answer, Silent, expect_refused
 
 INT8 = {"targets": ["onnx", "onnx-int8"]}

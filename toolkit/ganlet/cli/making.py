@@ -22,8 +22,8 @@ from ganlet.errors import GanletError
 
 if TYPE_CHECKING:
     from ganlet.artifact import Stage
-    from ganlet.pipeline import Workplace
     from ganlet.recipe import Recipe
+    from ganlet.workplace import Workplace
 
 
 @app.command()
@@ -77,7 +77,7 @@ def _one_stage(section: str) -> Callable[..., None]:
 
 def _one(make: Callable[["Workplace"], "Stage"], has: Callable[["Recipe"], bool], what: str) -> Callable[..., None]:
     def command(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
-        from ganlet.pipeline import Workplace
+        from ganlet.workplace import Workplace
 
         parsed = recipe_of(recipe, overrides)
         if not has(parsed):

@@ -81,7 +81,7 @@ def save_quantized(
     better = tuned is not None and after is not None and after.psnr_db > before.psnr_db
     kept = tuned if better and tuned is not None else source
     networks: dict[str, Any] = {"generator": (GENERATOR, kept.config["generator"], kept.tensors())}
-    if "critic" in kept.config:
+    if "critic" in source.config:
         networks["critic"] = (CRITIC, kept.config["critic"], kept.tensors(CRITIC))
     if tuned is not None:
         for name in LOGS:

@@ -6,8 +6,8 @@ from ganlet.artifact import Stage
 from ganlet.compress.freeze import require_penalty_is_valid, require_same_pictures
 from ganlet.errors import GanletError
 from ganlet.losses.perceptual import weights_path
-from ganlet.models import Critic, Generator, GeneratorConfig, build_generator
-from ganlet.recipe import Recipe
+from ganlet.models import Critic, CriticConfig, Generator, GeneratorConfig, build_generator
+from ganlet.recipe import Recipe, Tune
 from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
 from ganlet.training.plan import Fill, Plan
 from ganlet.training.steps import distillation_step
@@ -30,7 +30,7 @@ def tuning_plan(
     if tune is None:
         raise GanletError(f"Recipe {recipe.run.name} has no [compress.tune] section; add one to fine-tune.")
     require_same_pictures(recipe, whole)
-    critic = critic_config_of(whole)
+    critic = _critic_for(tune, whole)
     require_penalty_is_valid(tune.loss, critic, whole)
     if tune.perceptual:
         weights_path()
@@ -39,12 +39,20 @@ def tuning_plan(
     return Plan(stage, student, critic, section, distillation_step, teacher=teacher, place=place, build=build)
 
 
+def _critic_for(tune: Tune, whole: Stage) -> CriticConfig:
+    """The whole's own; a generator that was imported without one has to do where nothing asks it: the least there is."""
+    if "critic" in whole.config or tune.needs_critic:
+        return critic_config_of(whole)
+    return CriticConfig(widths=(1,), channels=generator_config_of(whole).channels)
+
+
 def tune_weights(generator: Generator, whole: Stage, current: Stage) -> Fill:
     """The student starts as `generator`, its critic as that of `current`, its teacher is `whole`."""
 
     def fill(student: Generator, critic: Critic, teacher: Generator | None) -> None:
         student.load_state_dict(generator.state_dict())
-        critic.load_state_dict(load_critic(current).state_dict())
+        if "critic" in current.config:
+            critic.load_state_dict(load_critic(current).state_dict())
         if teacher is not None:
             teacher.load_state_dict(load_generator(whole).state_dict())
 
