@@ -3,11 +3,12 @@
     OMP_NUM_THREADS=1 nice python benchmarks/quantisation.py exported/kittens
     OMP_NUM_THREADS=1 nice python benchmarks/quantisation.py exported/kittens-quick --profile trt-int8
 
-SOURCE is a run with a recipe.toml: its last stage, or, where only the exported file is there, the weights in that. Rows: ONNX
-Runtime's own static quantisation of the file as it is; each calibration of the rewritten graph, all layers in int8; the
-nearest with layers kept in fp32 up to half of the weights; and `[[compress]] method = "quantize"` with its own
-defaults. PSNR is to the fp32 pictures of the source, for all rows. Distances are Frechet distances in Lite0 features of
-N pictures to held-out ones; the change is against fp32 on the same latents, with its 95 % interval.
+SOURCE is a run with a recipe.toml: its last stage, or, where only the exported file is there, the weights in that. The
+rows: ONNX Runtime's own static quantisation of the file as it is; each calibration of the rewritten graph with all
+layers in int8; the nearest with layers kept in fp32, up to half of the weights; and what `[[compress]] method =
+"quantize"` trains with its own defaults. PSNR is to the fp32 pictures of the source, in all rows. Distances are Frechet
+distances in Lite0 features of N pictures to held-out ones; the change is against fp32 on the same latents, with its
+95 % interval.
 """
 
 import argparse
@@ -69,7 +70,8 @@ def naive(model: ModelProto, work: Path, latent: int) -> ModelProto:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
     class Latents(CalibrationDataReader):  # type: ignore[misc]
-        left = list(range(0, COUNT, BATCH))
+        def __init__(self) -> None:
+            self.left = list(range(0, COUNT, BATCH))
 
         def get_next(self) -> dict[str, Any] | None:
             return {"z": latents(SEED, self.left.pop(0), BATCH, latent)} if self.left else None

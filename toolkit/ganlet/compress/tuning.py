@@ -40,7 +40,7 @@ def tuning_plan(
 
 
 def _critic_for(tune: Tune, whole: Stage) -> CriticConfig:
-    """The whole's own; a generator that was imported without one has to do where nothing asks it: the least there is."""
+    """The whole's own. A generator that was imported without one has the least there is, where nothing asks it."""
     if "critic" in whole.config or tune.needs_critic:
         return critic_config_of(whole)
     return CriticConfig(widths=(1,), channels=generator_config_of(whole).channels)
