@@ -44,8 +44,8 @@ from ganlet.errors import GanletError
 from ganlet.exporting import TARGETS, Wish
 from ganlet.files import read_json
 from ganlet.pipeline import STEPS as MAKE
-from ganlet.pipeline import Workplace
 from ganlet.ui import Terminal
+from ganlet.workplace import Workplace
 
 STAGE = {"teacher": "teacher", "distill": "student"}  # the folder that each section's stage makes
 GENERATOR, INT8 = "generator.onnx", "generator.int8.onnx"

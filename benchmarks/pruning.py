@@ -25,12 +25,13 @@ from ganlet.data import PictureSet, load_pictures
 from ganlet.files import MB, read_json, write_json
 from ganlet.metrics import Fidelity, compare, extract, feature_net
 from ganlet.models import Generator
-from ganlet.pipeline import Workplace, prune
+from ganlet.pipeline import prune
 from ganlet.recipe import Importance, Recipe, load_recipe, parse_recipe
 from ganlet.training.load import generator_config_of
 from ganlet.ui import Terminal
 from ganlet.verify.fidelity import _pictures, choose_reference
 from ganlet.verify.torch_runner import TorchRunner
+from ganlet.workplace import Workplace
 
 IMPORTANCES = ("random", "magnitude", "batch-norm", "group-norm", "strength", "diversity")
 TUNE = {"alpha": 0.09, "pixel": "l1", "features": 1.0}

@@ -29,10 +29,10 @@ from ganlet.files import MB, read_json
 from ganlet.freezing import FOLDER, RESULT
 from ganlet.metrics import paired_change_percent
 from ganlet.pipeline import STEPS as MAKE
-from ganlet.pipeline import Workplace
 from ganlet.recipe import Recipe, parse_recipe
 from ganlet.training.load import critic_config_of, generator_config_of
 from ganlet.ui import Terminal
+from ganlet.workplace import Workplace
 from transfer_tables import write_results
 
 Tables = dict[str, Any]

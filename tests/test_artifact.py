@@ -134,7 +134,7 @@ def test_no_folder_and_no_stage(tmp_path: Path) -> None:
         load_stage(tmp_path / "none")
     with pytest.raises(GanletError, match="the stage is not finished"):
         load_stage(tmp_path)
-    with pytest.raises(GanletError, match=r"holds no trained stage \(teacher, transfer, student, pruned\)"):
+    with pytest.raises(GanletError, match=r"holds no trained stage \(teacher, transfer, student, pruned, quantized\)"):
         find_stage(tmp_path)
     assert stages_of(tmp_path) == {}
 

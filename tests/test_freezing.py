@@ -10,17 +10,17 @@ import pytest
 import tomli_w
 from rich.console import Console
 
-from ganlet import pipeline
 from ganlet.artifact import load_stage
 from ganlet.compress.freeze import freezable, transfer_plan
 from ganlet.errors import Interrupted
 from ganlet.freezing import Finder, with_freezing
 from ganlet.memory.forecast import forecast
-from ganlet.pipeline import Workplace, open_pictures, transfer
+from ganlet.pipeline import transfer
 from ganlet.preflight import plans_of
 from ganlet.recipe import Recipe, parse_recipe
 from ganlet.report import freezing_table, read_freezing
 from ganlet.search.freezing import Freezing
+from ganlet.workplace import Workplace, open_pictures
 from support import Answer, Silent
 
 
@@ -55,7 +55,7 @@ def test_stopped_resumed_chosen_and_as_if_given(
         assert low < row["distance"]["value"] < high
 
     runs: list[Freezing] = []
-    train = pipeline._train
+    train = Workplace.train
 
     def stops(place: Workplace, plan: Any, *rest: Any) -> Any:
         if place.run != tmp_path / "cut":
@@ -65,7 +65,7 @@ def test_stopped_resumed_chosen_and_as_if_given(
                 plan = replace(plan, step=lambda state, *more: _stop() if state.step == 2 else step(state, *more))
         return train(place, plan, *rest)
 
-    monkeypatch.setattr(pipeline, "_train", stops)
+    monkeypatch.setattr(Workplace, "train", stops)
     with pytest.raises(Interrupted):
         transfer(Workplace.open(recipe, tmp_path / "cut", Silent()))
     resumed = transfer(Workplace.open(recipe, tmp_path / "cut", Silent()))

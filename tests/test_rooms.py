@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "latent": GROUND | {"device", "metrics"},
     "report": GROUND,
     "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
-    "compress": GROUND | {"artifact", "recipe", "models", "losses", "training", "device"},
+    "compress": GROUND | {"artifact", "recipe", "models", "losses", "training", "device", "export"},
     "memory": GROUND | {"recipe", "models", "training", "device"},
     "flop": GROUND,
     "export": GROUND | {"artifact", "models", "training", "device", "flop"},
@@ -39,15 +39,16 @@ MAY_IMPORT = {
     | {"verify"},
     "searching": GROUND
     | {"artifact", "compress", "device", "export", "models", "observer", "pipeline", "recipe", "report", "search"}
-    | {"training", "verify"},
+    | {"training", "verify", "workplace"},
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
     "preflight": GROUND | {"artifact", "recipe", "models", "training", "compress", "memory", "device", "metrics"},
     "budgeting": GROUND | {"recipe", "preflight", "memory", "models", "export", "report", "training"},
     "exporting": GROUND | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer"},
     "benching": GROUND | {"artifact", "device", "flop", "observer", "verify"},
+    "workplace": GROUND | {"artifact", "recipe", "data", "preflight", "training", "memory", "verify", "observer"},
     "pipeline": GROUND
-    | {"artifact", "recipe", "data", "preflight", "training", "compress", "memory", "exporting", "verify", "observer"}
-    | {"report", "freezing"},
+    | {"artifact", "recipe", "preflight", "training", "compress", "exporting", "verify", "observer", "report"}
+    | {"freezing", "workplace"},
     "sampling": GROUND | {"device", "distance", "observer"},
     "ui": {"observer"},
 }

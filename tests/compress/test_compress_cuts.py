@@ -13,10 +13,11 @@ from ganlet.artifact import CRITIC, find_stage, load_stage
 from ganlet.budgeting import budget_recipe
 from ganlet.errors import GanletError
 from ganlet.memory.ways import ways_of
-from ganlet.pipeline import Workplace, prune, run_recipe
+from ganlet.pipeline import prune, run_recipe
 from ganlet.preflight import plans_of
 from ganlet.recipe import Recipe, load_recipe, parse_recipe, save_recipe
 from ganlet.training.load import generator_config_of, load_generator
+from ganlet.workplace import Workplace
 from support import Answer, Silent, expect_refused
 
 TUNE = {"train": {"images": 40, "batch": 8, "checkpoint_steps": 2, "log_steps": 1, "progress_steps": 100}}
@@ -127,7 +128,7 @@ def test_the_command_and_its_recipe(
     answer = json.loads(out.splitlines()[-1])
     assert code == 0 and answer["stage"] == "pruned" and Path(answer["folder"]) == tmp_path / "run" / "pruned"
     assert load_recipe(tmp_path / "run" / "recipe.toml").compress[0].importance == "group-norm"
-    expect_refused(ganlet("prune", finished_run / "recipe.toml"), "no [compress] section")
+    expect_refused(ganlet("prune", finished_run / "recipe.toml"), 'no [[compress]] section with method = "prune"')
     expect_refused(
         ganlet("prune", tmp_path / "cut.toml", "--set", "compress.ratio=0.2"), "compress.0.KEY for the first"
     )

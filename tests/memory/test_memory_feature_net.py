@@ -11,11 +11,12 @@ import torch
 from ganlet.files import MIB
 from ganlet.memory.feature_net import feature_net_memory
 from ganlet.memory.forecast import FEATURE_NET, forecast
-from ganlet.pipeline import Workplace, open_pictures, train_teacher
+from ganlet.pipeline import train_teacher
 from ganlet.preflight import plans_of
 from ganlet.recipe import Recipe
 from ganlet.training.evaluate import FeatureNetMemory
 from ganlet.training.plan import teacher_plan
+from ganlet.workplace import Workplace, open_pictures
 from support import Silent
 
 NET = FeatureNetMemory(batch=4, weights_bytes=3 * 2**20, working_bytes=200 * 2**20)

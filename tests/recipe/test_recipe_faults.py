@@ -321,7 +321,7 @@ PRUNE = {"method": "prune", "ratio": 0.5}
         ({"rounds": 2}, "compress.0.rounds: cuts without fine-tuning between them are one cut"),
         ({"from": "there"}, "compress.0.from: this recipe makes the stage that is pruned"),
         ({"importanse": "diversity"}, "compress.0.importanse: unknown key; did you mean importance?"),
-        ({"method": "prone"}, "compress.0.method: input should be 'prune', got 'prone'"),
+        ({"method": "prone"}, "compress.0.method: there is no 'prone'; did you mean prune?"),
         ({"tune": {"train": {"bacth": 4}}}, "compress.0.tune.train.bacth: unknown key; did you mean batch?"),
         ({"tune": {"train": {"patience": 2}}}, "compress.0.tune.train.patience: there is nothing to wait for"),
         ({"tune": {"pixel": "none", "features": 0.0}}, "compress.0.tune.pixel: none leaves nothing of the teacher"),
@@ -342,6 +342,61 @@ def test_pruning_needs_something_to_prune_and_is_done_once(tables: Tables) -> No
         "compress: there are 2 prunings; make one of them, with its rounds"
     ]
     assert faults(tables | {"compress": PRUNE})[0].startswith("compress: ")
+
+
+QUANTIZE = {"method": "quantize", "least_psnr_db": 40.0}
+INT8 = {"export": {"targets": ["onnx", "onnx-int8"]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"least_psnr_db": 0.0}, "compress.0.least_psnr_db: input should be greater than 0"),
+        ({"ratio": 0.5}, "compress.0.ratio: unknown key; valid are method, from, profile, least_psnr_db, tune"),
+        ({"least_psnr": 38.0}, "compress.0.least_psnr: unknown key; did you mean least_psnr_db?"),
+        ({"profile": "sm75"}, "compress.0.profile: input should be 'cpu-int8' or 'trt-int8', got 'sm75'"),
+        ({"method": None}, "compress.0.method: this key is missing; valid are prune, quantize"),
+        ({"method": 8}, "compress.0.method: there is no '8'; valid are prune, quantize"),
+        ({"from": "there"}, "compress.0.from: this recipe makes the stage that is quantised"),
+        ({"tune": {"train": {"bacth": 4}}}, "compress.0.tune.train.bacth: unknown key; did you mean batch?"),
+        ({"tune": {"pixel": "none"}}, "compress.0.tune.pixel: none leaves nothing of the teacher"),
+        ({"tune": {"train": {"patience": 2}}}, "compress.0.tune.train.patience: there is nothing to wait for"),
+    ],
+)
+def test_faults_of_quantising(tables: Tables, changes: Tables, fault: str) -> None:
+    section = {key: value for key, value in {**QUANTIZE, **changes}.items() if value is not None}
+    (listed,) = faults(tables | INT8 | {"compress": [section]})
+    assert listed.startswith(fault)
+
+
+def test_steps_have_an_order_and_quantising_an_int8_file(tables: Tables) -> None:
+    recipe = parse_recipe(tables | INT8 | {"compress": [PRUNE, QUANTIZE]})
+    assert [step.method for step in recipe.compress] == ["prune", "quantize"] and recipe.step("quantize") == 1
+    of_another = parse_recipe(
+        {key: tables[key] for key in ("run", "data")} | INT8 | {"compress": [PRUNE | {"from": "there"}, QUANTIZE]}
+    )
+    assert of_another.compress[1].source_run is None
+    for steps, fault in (
+        ([QUANTIZE, PRUNE], "compress.1.method: pruning would undo the quantisation before it; prune first"),
+        ([QUANTIZE, QUANTIZE], "compress: there are 2 quantisations; one is all there can be"),
+        ([PRUNE, QUANTIZE | {"from": "there"}], "compress.1.from: this step takes what the one before it makes"),
+    ):
+        (listed,) = faults(tables | INT8 | {"compress": steps})
+        assert listed.startswith(fault)
+    (listed,) = faults(tables | {"compress": [QUANTIZE]})
+    assert listed == 'compress.0.method: no int8 file is asked for; add "onnx-int8" to export.targets'
+
+
+def test_settling_on_int8_has_defaults_of_its_own(tables: Tables) -> None:
+    steps = [PRUNE | {"tune": {}}, QUANTIZE | {"tune": {"train": {"images": 640}}}]
+    cut, settle = (step.tune for step in parse_recipe(tables | INT8 | {"compress": steps}).compress)
+    assert cut is not None and cut.needs_critic and cut.train.betas == (0.0, 0.99)
+    assert settle is not None and not settle.needs_critic and settle.as_distill((4,)).train is settle.train
+    assert settle.train.lr < 1e-4 < cut.train.lr
+    put(tables, "distill.alpha", 0.0)
+    put(tables, "distill.features", 0.0)
+    distill = parse_recipe(tables).distill
+    assert distill is not None and not distill.needs_critic
 
 
 @pytest.mark.parametrize(

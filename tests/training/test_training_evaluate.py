@@ -244,7 +244,8 @@ def test_new_keys_leave_the_keys_of_recipes_as_they_were(make_recipe: MakeRecipe
 
 def test_a_run_is_watched_by_pictures_of_the_training_set(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     from ganlet.metrics import extract, feature_net, frechet_distance, moments
-    from ganlet.pipeline import Workplace, open_pictures, train_teacher
+    from ganlet.pipeline import train_teacher
+    from ganlet.workplace import Workplace, open_pictures
     from support import Silent
 
     recipe = make_recipe(teacher__train__evaluate_steps=15, teacher__train__evaluate_samples=50)

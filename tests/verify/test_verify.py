@@ -15,7 +15,7 @@ from ganlet.device.footprint import Footprint
 from ganlet.device.latents import latents
 from ganlet.errors import GanletError
 from ganlet.files import read_json, write_json
-from ganlet.pipeline import Workplace, open_pictures, verify
+from ganlet.pipeline import verify
 from ganlet.recipe import Budget, Recipe, load_recipe
 from ganlet.verify.budget import check_budget
 from ganlet.verify.checks import at_most
@@ -23,6 +23,7 @@ from ganlet.verify.fidelity import choose_reference, measure_fidelity
 from ganlet.verify.parity import check_parity
 from ganlet.verify.torch_runner import TorchRunner
 from ganlet.verify.verdict import _of_other_pictures
+from ganlet.workplace import Workplace, open_pictures
 from support import Silent
 
 FOOTPRINT = Footprint(1, 50, None, 3.0, 4.0, 300.0, 10.0, 90.0, 60.0, "CPUExecutionProvider")

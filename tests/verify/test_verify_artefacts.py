@@ -16,12 +16,13 @@ from ganlet.errors import GanletError
 from ganlet.exporting import export_recipe
 from ganlet.files import read_json, write_json
 from ganlet.metrics import Interval
-from ganlet.pipeline import Workplace, open_pictures, verify
+from ganlet.pipeline import verify
 from ganlet.recipe import Export, Recipe, Verify, load_recipe
 from ganlet.verify.artefacts import artefact_checks, artefact_names, parity_limits
 from ganlet.verify.checks import at_least
 from ganlet.verify.parity import check_parity
 from ganlet.verify.torch_runner import TorchRunner
+from ganlet.workplace import Workplace, open_pictures
 from support import Silent
 
 

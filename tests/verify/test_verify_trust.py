@@ -18,7 +18,6 @@ from ganlet.data import PictureSet
 from ganlet.device.latents import latents
 from ganlet.files import read_json
 from ganlet.metrics import Interval, proportion
-from ganlet.pipeline import Workplace, open_pictures
 from ganlet.recipe import load_recipe
 from ganlet.report import write_report
 from ganlet.verify.checks import Check, at_most, surely_at_most, verdict_of
@@ -27,6 +26,7 @@ from ganlet.verify.maps import feature_map
 from ganlet.verify.memorised import measure_memorised
 from ganlet.verify.torch_runner import TorchRunner
 from ganlet.verify.variety import Variety, VarietyResult, measure_variety
+from ganlet.workplace import Workplace, open_pictures
 from support import Silent
 
 

@@ -22,7 +22,7 @@ CONFIG = "config.json"
 GENERATOR = "weights.safetensors"
 CRITIC = "critic.safetensors"
 FORECAST = "forecast.json"  # what training was to take of memory, written before it began
-STAGES = ("teacher", "transfer", "student", "pruned")  # in the order in which they follow each other
+STAGES = ("teacher", "transfer", "student", "pruned", "quantized")  # in the order in which they follow each other
 
 
 @dataclass(frozen=True)

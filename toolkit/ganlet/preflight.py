@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganlet.artifact import find_stage
+from ganlet.artifact import Stage, find_stage
 from ganlet.device.runtimes import check_onnxruntime_conflict, load_onnxruntime
 from ganlet.errors import GanletError
 from ganlet.files import MB, write_failed
@@ -55,10 +55,8 @@ def plans_of(recipe: Recipe) -> "list[Plan]":
 
     Raises GanletError when a run that the recipe starts from is missing or does not fit.
     """
-    from ganlet.compress.cuts import planned_widths, tune_plan
     from ganlet.compress.distill import distill_plan
     from ganlet.compress.freeze import transfer_plan
-    from ganlet.training.load import generator_config_of
     from ganlet.training.plan import planned_stage, teacher_plan
 
     plans = [teacher_plan(recipe)] if recipe.teacher is not None else []
@@ -67,11 +65,32 @@ def plans_of(recipe: Recipe) -> "list[Plan]":
     if recipe.distill is not None:
         path = recipe.distill.teacher_run
         plans.append(distill_plan(recipe, find_stage(Path(path)) if path else planned_stage(plans[-1])))
-    for prune in recipe.compress:
-        whole = find_stage(Path(prune.source_run)) if prune.source_run else planned_stage(plans[-1])
-        if prune.tune is not None:  # the first cut leaves the most to train
-            plans.append(tune_plan(recipe, whole, planned_widths(prune, generator_config_of(whole), 1), 1))
+    if recipe.compress:
+        plans += _compress_plans(recipe, planned_stage(plans[-1]) if plans else None)
     return [with_feature_net(plan, recipe) for plan in plans]
+
+
+def _compress_plans(recipe: Recipe, before: Stage | None) -> "list[Plan]":
+    """The trainings of [[compress]], of `before` or of another run."""
+    from ganlet.compress.cuts import planned_config, tune_plan
+    from ganlet.compress.quantize import quantize_plan
+    from ganlet.training.load import generator_config_of
+
+    plans: list[Plan] = []
+    for step in recipe.compress:
+        source = find_stage(Path(step.source_run)) if step.source_run else before
+        if source is None:
+            raise GanletError(f"[[compress]] of {recipe.run.name} has nothing to {step.method}; name a run by `from`.")
+        before = source
+        if step.method == "prune":
+            config = generator_config_of(source)
+            if step.tune is not None:  # the first cut leaves the most to train
+                plans.append(tune_plan(recipe, source, planned_config(step, config, 1).widths, 1))
+            left = planned_config(step, config, step.rounds).model_dump(mode="json")
+            before = replace(source, config=source.config | {"generator": left})
+        elif step.tune is not None:
+            plans.append(quantize_plan(recipe, source))
+    return plans
 
 
 def with_feature_net(plan: "Plan", recipe: Recipe) -> "Plan":

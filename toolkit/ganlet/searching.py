@@ -12,7 +12,7 @@ from ganlet.device.footprint import measure
 from ganlet.errors import GanletError
 from ganlet.files import MB, read_json, write_bytes, write_json, write_text
 from ganlet.observer import Hushed, Observer
-from ganlet.pipeline import STEPS, Workplace, distill
+from ganlet.pipeline import STEPS, distill
 from ganlet.recipe import Recipe, Search, save_recipe
 from ganlet.report import search_png, search_svg
 from ganlet.search import (
@@ -28,6 +28,7 @@ from ganlet.search import (
     suggest,
     trials_of,
 )
+from ganlet.workplace import Workplace
 
 FOLDER = "search"
 BEST = "best.toml"

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,11 @@ from ganlet.cli.app import (
     show_verdict,
 )
 from ganlet.errors import GanletError
+
+if TYPE_CHECKING:
+    from ganlet.artifact import Stage
+    from ganlet.recipe import Recipe
+    from ganlet.workplace import Workplace
 
 
 @app.command()
@@ -48,20 +53,48 @@ def _show_freezing(recipe: Any, folder: Path) -> None:
         Console().print(freezing_table(found))
 
 
+def _one_step(method: str) -> Callable[..., None]:
+    """One step of [[compress]]."""
+
+    def make(place: "Workplace") -> "Stage":
+        from ganlet.pipeline import METHODS
+
+        return METHODS[method](place)
+
+    return _one(make, lambda recipe: recipe.step(method) is not None, f'[[compress]] section with method = "{method}"')
+
+
 def _one_stage(section: str) -> Callable[..., None]:
+    """What a section asks for."""
+
+    def make(place: "Workplace") -> "Stage":
+        from ganlet.pipeline import STEPS
+
+        return STEPS[section](place)
+
+    return _one(make, lambda recipe: bool(getattr(recipe, section)), f"[{section}] section")
+
+
+def _one(make: Callable[["Workplace"], "Stage"], has: Callable[["Recipe"], bool], what: str) -> Callable[..., None]:
     def command(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
-        from ganlet.pipeline import STEPS, Workplace
+        from ganlet.workplace import Workplace
 
         parsed = recipe_of(recipe, overrides)
-        if not getattr(parsed, section):
-            raise GanletError(f"{recipe} has no [{section}] section; add one, or run another stage.")
+        if not has(parsed):
+            raise GanletError(f"{recipe} has no {what}; add one, or run another stage.")
         place = Workplace.open(parsed, out or Path("exported") / parsed.run.name, observer())
-        stage = STEPS[section](place)
+        stage = make(place)
         _show_freezing(parsed, place.run)
         result = {"stage": stage.name, "folder": str(stage.folder), "training": stage.training}
-        finish(as_json, result, f"{stage.name} is complete: {stage.folder}")
+        finish(as_json, result | _measured(stage), f"{stage.name} is complete: {stage.folder}")
 
     return command
+
+
+def _measured(stage: "Stage") -> dict[str, Any]:
+    """What a quantisation measured."""
+    found = stage.config["provenance"].get("int8")
+    return {} if found is None else {"int8": found}
 
 
 _HELP = {
@@ -76,14 +109,18 @@ _HELP = {
         "Distil the teacher into the recipe's student.",
         "ganlet distill recipes/kittens-quick.toml",
     ),
-    "compress": (
-        "prune",
-        "Take channels out of the last generator of a recipe, by its \\[\\[compress]] section.",
-        "ganlet prune recipes/kittens-pruned.toml",
+}
+_STEPS = {
+    "prune": "Take channels out of the last generator of a recipe, by its \\[\\[compress]] section.",
+    "quantize": (
+        "Measure the last generator of a recipe in int8, and train it on as its int8 file draws where that is too far "
+        "off, by its \\[\\[compress]] section."
     ),
 }
 for _section, (_verb, _what, _example) in _HELP.items():
     app.command(_verb, help=f"{_what}\n\nExample: {_example}")(_one_stage(_section))
+for _method, _what in _STEPS.items():
+    app.command(_method, help=f"{_what}\n\nExample: ganlet {_method} recipes/kittens-pruned.toml")(_one_step(_method))
 
 
 @app.command()

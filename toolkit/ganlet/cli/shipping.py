@@ -83,14 +83,15 @@ def verify(
         _verify_artifact(artifact, provider, as_json)
         return
     assert run is not None
-    from ganlet import pipeline
+    from ganlet.pipeline import verify as verify_place
     from ganlet.recipe import load_recipe
+    from ganlet.workplace import Workplace, open_pictures
 
     if not run.is_dir():
         raise GanletError(f"{run} does not exist; give the folder of a run, such as those in exported/.")
     parsed = load_recipe(run / "recipe.toml")
-    place = pipeline.Workplace(parsed, run, pipeline.open_pictures(parsed, observer()), observer())
-    show_verdict(pipeline.verify(place), run, as_json)
+    place = Workplace(parsed, run, open_pictures(parsed, observer()), observer())
+    show_verdict(verify_place(place), run, as_json)
 
 
 def _verify_artifact(path: Path, provider: str, as_json: bool) -> None:

@@ -6,27 +6,25 @@ from typing import Any
 import torch
 
 from ganlet.artifact import CRITIC, GENERATOR, Stage, save_stage
-from ganlet.compress.freeze import require_penalty_is_valid, require_same_pictures
+from ganlet.compress.freeze import require_same_pictures
 from ganlet.compress.importance import Scores, channel_scores
 from ganlet.compress.prune import Kept, Rule, remove_channels, size_mb
+from ganlet.compress.tuning import no_step, tuning_plan
 from ganlet.errors import GanletError
-from ganlet.losses.perceptual import weights_path
-from ganlet.models import Critic, Generator, GeneratorConfig
+from ganlet.models import Generator, GeneratorConfig
 from ganlet.recipe import Prune, Recipe
-from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
-from ganlet.training.plan import Fill, Plan
-from ganlet.training.steps import distillation_step
+from ganlet.training.load import generator_config_of, load_generator
+from ganlet.training.plan import Plan
 
 STAGE = "pruned"
 
 
-def section_of(recipe: Recipe) -> Prune:
-    """The recipe's pruning. Raises GanletError where it has none."""
-    if not recipe.compress:
-        raise GanletError(
-            f"Recipe {recipe.run.name} has no [[compress]] section; add one, or run the stages that it has."
-        )
-    return recipe.compress[0]
+def section_of(recipe: Recipe) -> tuple[int, Prune]:
+    """The recipe's pruning, and its number among the steps of [[compress]]. Raises GanletError where it has none."""
+    for number, step in enumerate(recipe.compress):
+        if isinstance(step, Prune):
+            return number, step
+    raise no_step(recipe, "prune")
 
 
 def stage_name(prune: Prune, number: int) -> str:
@@ -40,7 +38,7 @@ def cut(recipe: Recipe, whole: Stage, current: Stage, number: int) -> Generator:
     Raises GanletError where nothing would be cut in the end, or the size asked for cannot be reached.
     """
     require_same_pictures(recipe, whole)
-    prune, before = section_of(recipe), generator_config_of(whole)
+    (_, prune), before = section_of(recipe), generator_config_of(whole)
     generator = load_generator(current)
     scores = channel_scores(generator, prune.importance, recipe.run.seed)
     kept = _kept(prune, before, generator.config, scores, number)
@@ -73,31 +71,20 @@ def planned_widths(prune: Prune, before: GeneratorConfig, number: int) -> tuple[
     return tuple(map(len, kept))
 
 
-def tune_plan(recipe: Recipe, whole: Stage, widths: tuple[int, ...], number: int) -> Plan:
-    """Fine-tuning of `widths` after cut `number`: a distillation of `whole`, by its own critic."""
-    prune, teacher = section_of(recipe), generator_config_of(whole)
-    if prune.tune is None:
-        raise GanletError(f"Recipe {recipe.run.name} has no [compress.tune] section; add one to fine-tune.")
-    require_same_pictures(recipe, whole)
-    critic = critic_config_of(whole)
-    require_penalty_is_valid(prune.tune.loss, critic, whole)
-    if prune.tune.perceptual:
-        weights_path()
-    student = GeneratorConfig.model_validate(teacher.model_dump() | {"widths": widths, "spectral": False})
-    section = prune.tune.as_distill(widths)
-    return Plan(stage_name(prune, number), student, critic, section, distillation_step, teacher=teacher)
+def planned_config(prune: Prune, before: GeneratorConfig, number: int) -> GeneratorConfig:
+    """The config after cut `number`, as far as it is known before there are weights."""
+    return _cut_config(before, planned_widths(prune, before, number))
 
 
-def tune_weights(generator: Generator, whole: Stage, current: Stage) -> Fill:
-    """The student starts as what the cut left, its critic as that of `current`, its teacher is `whole`."""
+def _cut_config(before: GeneratorConfig, widths: tuple[int, ...]) -> GeneratorConfig:
+    return GeneratorConfig.model_validate(before.model_dump() | {"widths": widths, "spectral": False})
 
-    def fill(student: Generator, critic: Critic, teacher: Generator | None) -> None:
-        student.load_state_dict(generator.state_dict())
-        critic.load_state_dict(load_critic(current).state_dict())
-        if teacher is not None:
-            teacher.load_state_dict(load_generator(whole).state_dict())
 
-    return fill
+def tune_plan(recipe: Recipe, whole: Stage, widths: tuple[int, ...], turn: int) -> Plan:
+    """Fine-tuning of `widths` after cut `turn`: a distillation of `whole`, by its own critic."""
+    number, prune = section_of(recipe)
+    student = _cut_config(generator_config_of(whole), widths)
+    return tuning_plan(recipe, number, whole, stage_name(prune, turn), student)
 
 
 def save_cut(folder: Path, generator: Generator, whole: Stage, provenance: dict[str, Any]) -> Stage:

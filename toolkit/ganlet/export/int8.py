@@ -72,6 +72,28 @@ def tensors_to_scale(model: ModelProto, keep: frozenset[str] = frozenset()) -> d
     return found
 
 
+@dataclass(frozen=True)
+class LayerScales:
+    """The scales between which a layer is in int8; `entering` is None where the layer before has made int8 already."""
+
+    entering: Scale | None
+    leaving: Scale
+
+
+def scales_by_layer(
+    model: ModelProto, scales: Mapping[str, Scale], keep: frozenset[str] = frozenset()
+) -> dict[str, LayerScales]:
+    """Layer -> the scales that `quantised` puts around it, for the layers that are in int8, in their order."""
+    found: dict[str, LayerScales] = {}
+    made: set[str] = set()
+    for node in Graph(model).nodes:
+        if node.op_type in QUANTISED and layer_name(node) not in keep:
+            entering = None if node.input[0] in made else scales.get(node.input[0])
+            found[layer_name(node)] = LayerScales(entering, scales[node.output[0]])
+            made.add(node.output[0])
+    return found
+
+
 def scales_by(
     seen: Mapping[str, Histogram], decided_by: Mapping[str, str], method: str, unsigned: bool
 ) -> dict[str, Scale]:

@@ -1,5 +1,6 @@
 """The int8 model that is the nearest to fp32: which calibration, and which layers are too sensitive, by measurement."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,15 @@ from ganlet.device import latents
 from ganlet.export.calibrate import BATCH, COUNT, METHODS, histograms
 from ganlet.export.fold import fold_batch_norm
 from ganlet.export.graph import Graph, layer_name
-from ganlet.export.int8 import QUANTISED, quantised, scales_by, tensors_to_scale
+from ganlet.export.int8 import (
+    QUANTISED,
+    LayerScales,
+    Scale,
+    quantised,
+    scales_by,
+    scales_by_layer,
+    tensors_to_scale,
+)
 from ganlet.export.lower import Form, rewritten
 from ganlet.export.profiles import forms_by, profile_named
 
@@ -35,13 +44,20 @@ class Nearest:
     """With every layer in int8."""
     by_layer: Mapping[str, float]
     """With that layer alone in int8, by the best method: the lower, the more sensitive."""
+    scales: Mapping[str, LayerScales]
+    """Of the layers that are in int8."""
 
     def as_json(self) -> dict[str, Any]:
         """What the manifest keeps of it."""
-        rounded = {name: round(value, 2) for name, value in self.by_method.items()}
-        layers = {name: round(value, 2) for name, value in self.by_layer.items()}
+        rounded = {name: told_db(value) for name, value in self.by_method.items()}
+        layers = {name: told_db(value) for name, value in self.by_layer.items()}
         kept = {"fp32_layers": list(self.keep)} if self.keep else {}
-        return {"method": self.method, "psnr_db": round(self.psnr_db, 2), "methods": rounded, "alone": layers} | kept
+        return {"method": self.method, "psnr_db": told_db(self.psnr_db), "methods": rounded, "alone": layers} | kept
+
+
+def told_db(value: float) -> float | None:
+    """A PSNR as a file keeps it: to 0.01 dB, None where pictures are equal, which no JSON number says."""
+    return round(value, 2) if math.isfinite(value) else None
 
 
 def nearest_int8(
@@ -66,10 +82,13 @@ def nearest_int8(
     decisive = {d for keep in (frozenset[str](), *each) for d in tensors_to_scale(lowered, keep).values()}
     seen = histograms(lowered, sorted(decisive), count)
 
-    def made(method: str, keep: frozenset[str]) -> ModelProto:
-        return quantised(lowered, scales_by(seen, tensors_to_scale(lowered, keep), method, chosen.unsigned), keep)
+    def scales(method: str, keep: frozenset[str]) -> dict[str, Scale]:
+        return scales_by(seen, tensors_to_scale(lowered, keep), method, chosen.unsigned)
 
-    near = _nearness(lowered)
+    def made(method: str, keep: frozenset[str]) -> ModelProto:
+        return quantised(lowered, scales(method, keep), keep)
+
+    near = nearness(lowered)
     by_method = {method: near(made(method, frozenset())) for method in METHODS}
     method = max(by_method, key=lambda name: by_method[name])
     by_layer = {name: near(made(method, keep)) for name, keep in zip(sizes, each, strict=True)}
@@ -82,7 +101,9 @@ def nearest_int8(
         if sizes[name] <= room:
             kept.append(name)
             psnr_db = near(made(method, frozenset(kept)))
-    return Nearest(made(method, frozenset(kept)), method, tuple(kept), psnr_db, by_method, by_layer)
+    left = frozenset(kept)
+    between = scales_by_layer(lowered, scales(method, left), left)
+    return Nearest(made(method, left), method, tuple(kept), psnr_db, by_method, by_layer, between)
 
 
 def _weights(model: ModelProto) -> dict[str, int]:
@@ -91,8 +112,11 @@ def _weights(model: ModelProto) -> dict[str, int]:
     return {layer_name(n): graph.constants[n.input[1]].size for n in graph.nodes if n.op_type in QUANTISED}
 
 
-def _nearness(reference: ModelProto) -> Callable[[ModelProto], float]:
-    """PSNR of a model's pictures to the reference's: 10 log10(4 / mean square), infinite where they are equal."""
+def nearness(reference: ModelProto) -> Callable[[ModelProto], float]:
+    """What gives the PSNR of a model's pictures to the reference's: 10 log10(4 / mean square), infinite where equal.
+
+    Both draw JUDGED latents of their own seed.
+    """
     wanted = _pictures(reference)
 
     def psnr_db(model: ModelProto) -> float:

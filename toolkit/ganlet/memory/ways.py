@@ -15,7 +15,7 @@ RUNS = Path("exported")
 FROZEN_GENERATOR_LAYERS, FROZEN_CRITIC_LAYERS = 2, 4  # of the base work's transfer
 STUDENT_SHARE = 2  # a student of half the teacher's widths has about a quarter of its parameters
 LEFT_OUT = ("batch", "checkpoint_steps", "progress_steps", "log_steps")  # the batch is told apart, the rest is taste
-SECTIONS = {"student": "distill", "pruned": "compress.0.tune"}  # where a section has another name than its stage
+SECTIONS = {"student": "distill"}  # where a section has another name than its stage
 NAMES = {"teacher": "plain", "transfer": "frozen", "student": "distilled"}
 
 
@@ -41,13 +41,12 @@ class Way:
 
 def section_of(plan: Plan) -> str:
     """The name of the recipe's section that a plan comes from."""
-    stage = plan.stage.split("-")[0]  # pruned-round1 is one of pruned
-    return SECTIONS.get(stage, stage)
+    return plan.place or SECTIONS.get(plan.stage, plan.stage)
 
 
 def ways_of(recipe: Recipe, plan: Plan) -> Iterator[Way]:
     """As it is, with mixed precision, in parts; of a teacher also frozen and distilled, unless the recipe does so."""
-    name, section = NAMES.get(plan.stage, "pruned"), section_of(plan)
+    name, section = NAMES.get(plan.stage, plan.stage.split("-")[0]), section_of(plan)  # pruned-round1 is one of pruned
     yield Way(name, plan)
     if plan.section.loss != "wgan-gp":  # recipes refuse mixed precision under a gradient penalty
         yield Way(f"{name}, mixed precision", plan.with_train(amp="fp16"), (f"{section}.train.amp=fp16",))

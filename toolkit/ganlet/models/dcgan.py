@@ -82,6 +82,10 @@ class Generator(nn.Module):
                 self.add_module(f"layer{number}", nn.Sequential(made, *norm, nn.ReLU(inplace=True)))
         self.output = nn.Tanh()
 
+    def blank(self) -> "Generator":
+        """One of the same kind, with the weights torch gives it."""
+        return Generator(self.config)
+
     def layers(self) -> list[nn.Sequential]:
         """All layers from the latent on; the last one makes the colours."""
         return [*_hidden_layers(self, len(self.config.widths)), self.final]

@@ -1,25 +1,23 @@
 """The recipe: one TOML file that says everything about a job."""
 
+from ganlet.recipe.compressing import Distill, Prune, Quantize, Tune
 from ganlet.recipe.read import load_recipe, parse_recipe, save_recipe
 from ganlet.recipe.sections import (
     AutoFreeze,
     Budget,
     Critic,
     Data,
-    Distill,
     Export,
     Importance,
     Network,
-    Prune,
-    Recipe,
     Run,
     Search,
     Teacher,
     Train,
     Transfer,
-    Tune,
     Verify,
 )
+from ganlet.recipe.whole import Recipe
 
 __all__ = [
     "AutoFreeze",
@@ -31,6 +29,7 @@ __all__ = [
     "Importance",
     "Network",
     "Prune",
+    "Quantize",
     "Recipe",
     "Run",
     "Search",

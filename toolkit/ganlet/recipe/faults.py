@@ -3,22 +3,14 @@
 import difflib
 import types
 from collections.abc import Iterator, Sequence
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from ganlet.recipe.sections import (
-    FIRST_SIZE_PX,
-    AutoFreeze,
-    Critic,
-    Data,
-    Distill,
-    Lessons,
-    Network,
-    Prune,
-    Teacher,
-    Transfer,
-)
+from ganlet.recipe.compressing import Distill
+from ganlet.recipe.sections import FIRST_SIZE_PX, AutoFreeze, Critic, Data, Export, Network, Teacher, Transfer
+from ganlet.recipe.steps import lesson_faults, step_faults
 
 DECISIVE = (
     "path",
@@ -37,7 +29,6 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     teacher: Teacher | None = sections.get("teacher")
     distill: Distill | None = sections.get("distill")
     transfer: Transfer | None = sections.get("transfer")
-    prunes: tuple[Prune, ...] = sections.get("compress") or ()
     if data is not None:
         if data.source in ("folder", "idx") and not data.path:
             yield f'data.path: source = "{data.source}" needs the path of the pictures'
@@ -53,10 +44,7 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     trained = {"teacher", "transfer", "distill"} & sections.keys()
     if not trained and "compress" not in sections:
         yield "recipe: there is nothing to do; give a [teacher], a [transfer] or a [distill] section"
-    if len(prunes) > 1:
-        yield f"compress: there are {len(prunes)} prunings; make one of them, with its rounds"
-    for number, prune in enumerate(prunes):
-        yield from _prune_faults(f"compress.{number}", prune, bool(trained))
+    yield from step_faults(sections.get("compress") or (), bool(trained), sections.get("export", Export()))
     if transfer is not None and teacher is not None:
         yield "transfer: takes its networks from another run, so [teacher] has no use here; remove one of the two"
     if transfer is not None:
@@ -92,24 +80,6 @@ def _freezing_faults(transfer: Transfer) -> Iterator[str]:
         yield f"transfer.unfreeze: {len(transfer.unfreeze)} moments, but only {frozen} layers to thaw; give as many"
 
 
-def _prune_faults(name: str, prune: Prune, has_stages: bool) -> Iterator[str]:
-    if (prune.ratio is None) == (prune.target_mb is None):
-        yield f"{name}.ratio: give either ratio or target_mb, got {'neither' if prune.ratio is None else 'both'}"
-    if prune.rounds > 1 and prune.tune is None:
-        yield f"{name}.rounds: cuts without fine-tuning between them are one cut; add [compress.tune], or set it to 1"
-    if prune.source_run and has_stages:
-        yield f"{name}.from: this recipe makes the stage that is pruned; remove {name}.from, or its other stages"
-    if not prune.source_run and not has_stages:
-        yield f"{name}.from: there is no stage here to prune; name a run"
-    if prune.tune is None:
-        return
-    yield from _lesson_faults(f"{name}.tune", prune.tune)
-    if prune.tune.train.patience and not prune.tune.train.evaluate_steps:
-        yield f"{name}.tune.train.patience: there is nothing to wait for; set {name}.tune.train.evaluate_steps as well"
-    if prune.tune.loss == "wgan-gp" and prune.tune.train.amp != "off":
-        yield f"{name}.tune.train.amp: mixed precision is not supported under a gradient penalty; set it to off"
-
-
 def _student_faults(distill: Distill) -> Iterator[str]:
     if not distill.widths and distill.width is None:
         yield "distill.widths: this key is missing; give it, or distill.width as a fraction of the teacher's"
@@ -117,13 +87,7 @@ def _student_faults(distill: Distill) -> Iterator[str]:
         for key in ("widths", "strides", "kernels"):
             if getattr(distill, key):
                 yield f"distill.{key}: distill.width takes the teacher's shape; remove one of the two"
-    yield from _lesson_faults("distill", distill)
-
-
-def _lesson_faults(name: str, lessons: Lessons) -> Iterator[str]:
-    terms = (lessons.features, lessons.perceptual, lessons.adapters, lessons.relation)
-    if lessons.pixel == "none" and not any(terms) and min(lessons.alpha, lessons.end_alpha) < 1:
-        yield f"{name}.pixel: none leaves nothing of the teacher to learn; give another term a weight, or set alpha = 1"
+    yield from lesson_faults("distill", distill)
 
 
 def _network_faults(name: str, network: Network, data: Data | None) -> Iterator[str]:
@@ -157,13 +121,41 @@ def _critic(name: str, stage: Any, teacher: Teacher | None) -> tuple[str, Critic
 
 def sentence(section: str, annotation: Any, fault: Any) -> str:
     """One line for one of pydantic's faults: path, what is wrong, what was got, the nearest valid key."""
-    place = place_in_table(annotation, fault["loc"])
+    annotation, loc = _of_its_kind(annotation, fault["loc"])
+    place = place_in_table(annotation, loc)
     path = ".".join(str(part) for part in [section, *place])
+    if fault["type"].startswith("union_tag_"):
+        return _no_kind(path, annotation, fault)
     if fault["type"] == "extra_forbidden":
         return f"{path}: unknown key{nearest(str(place[-1]), valid_keys(_model_at(annotation, place[:-1])))}"
     if fault["type"] == "missing":
         return f"{path}: this {'value' if isinstance(place[-1], int) else 'key'} is missing"
     return f"{path}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+
+
+def _no_kind(path: str, annotation: Any, fault: Any) -> str:
+    """A table of a section of several kinds that names none of them."""
+    key = fault["ctx"]["discriminator"].strip("'")
+    if fault["type"] == "union_tag_not_found":
+        return f"{path}.{key}: this key is missing; valid are {', '.join(_kinds_by_tag(annotation))}"
+    tag = str(fault["ctx"]["tag"])
+    return f"{path}.{key}: there is no {tag!r}{nearest(tag, list(_kinds_by_tag(annotation)))}"
+
+
+def _kinds_by_tag(annotation: Any) -> dict[str, type[BaseModel]]:
+    """Of a section written as [[section]] whose tables are of several kinds, told apart by a key: the kinds."""
+    each = get_args(annotation)[0] if get_origin(annotation) is tuple else None
+    if get_origin(each) is not Annotated:
+        return {}
+    union, *about = get_args(each)
+    key = next((note.discriminator for note in about if isinstance(note, FieldInfo)), None)
+    return {get_args(kind.model_fields[key].annotation)[0]: kind for kind in get_args(union)} if key else {}
+
+
+def _of_its_kind(annotation: Any, loc: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    """The annotation as if all tables were of the kind of a fault's, and the fault's place without that kind's tag."""
+    kind = _kinds_by_tag(annotation).get(loc[1]) if len(loc) > 1 else None
+    return (annotation, loc) if kind is None else (tuple[kind, ...], [loc[0], *loc[2:]])  # type: ignore[valid-type]
 
 
 def _model_at(annotation: Any, place: Sequence[Any]) -> type[BaseModel] | None:
@@ -203,6 +195,7 @@ def nearest(word: str, valid: Sequence[str]) -> str:
 
 def place_in_table(annotation: Any, loc: Sequence[Any]) -> list[Any]:
     """A fault's place as keys of the TOML: without the names that pydantic gives a union's members."""
+    annotation, loc = _of_its_kind(annotation, loc)
     if loc and _of_each(annotation) is not None:
         return [loc[0], *place_in_table(_of_each(annotation), loc[1:])]
     place: list[Any] = []

@@ -21,7 +21,7 @@ from ganlet.recipe.faults import (
     sentence,
     valid_keys,
 )
-from ganlet.recipe.sections import Recipe
+from ganlet.recipe.whole import Recipe
 
 OFF = "off"  # the value of a whole section in an override that takes it away
 

@@ -1,7 +1,5 @@
 """The sections of a recipe. Typed, closed, frozen; defaults stand here and nowhere else."""
 
-import hashlib
-import json
 import math
 from typing import Annotated, Literal
 
@@ -15,6 +13,7 @@ Positive = Annotated[int, Field(ge=1)]
 Widths = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8)]
 Weight = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Betas = tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
 Importance = Literal["strength", "magnitude", "batch-norm", "group-norm", "diversity"]
@@ -77,7 +76,7 @@ class Train(Section):
     """Adam's learning rate of the generator."""
     lr_critic: LearningRate | None = None
     """Adam's learning rate of the critic (two time scales); the generator's unless told."""
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.99)
+    betas: Betas = (0.0, 0.99)
     decay: Fraction = 0.0
     """Last part of training over which both learning rates fall linearly to zero."""
     accumulate: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -192,87 +191,6 @@ class Transfer(Section):
         return "auto" in (self.freeze_generator, self.freeze_critic)
 
 
-class Lessons(Section):
-    """What a smaller generator is held to while a larger one teaches it."""
-
-    alpha: Fraction = 0.05
-    """Joint loss: alpha x adversarial + (1 - alpha) x distance, the sum of the terms below each times its weight."""
-    alpha_end: Fraction | None = None
-    """Where alpha ends, in a straight line over all steps; it is constant unless told."""
-    pixel: Literal["mse", "l1", "none"] = "mse"
-    """Distance between the student's and the teacher's picture of the same latent; its weight is 1."""
-    features: Weight = 0.0
-    """Weight of the L1 distance between critic features of both pictures."""
-    perceptual: Weight = 0.0
-    """Weight of a perceptual distance (AlexNet, extra `perceptual`), which is not the net that judges. It is slow: at
-    32 x 32 pixels a step takes several times as long."""
-    adapters: Weight = 0.0
-    """Weight of the distance between hidden layers of both generators, the student's through 1 x 1 adapters."""
-    relation: Weight = 0.0
-    """Weight of the distance between how alike the pictures of a batch are, in hidden layers of both generators."""
-    real_share: Fraction = 1.0
-    """Part of the critic's real pictures that comes from the data; the rest are the teacher's."""
-    gate: Annotated[float, Field(ge=0.5, lt=1)] | None = None
-    """Balance (how often a real picture scores above a student's) above which the critic's updates shrink, to none
-    at 1; unless told they never do."""
-    loss: Loss = "non-saturating"
-    train: Train = Train()
-
-    @property
-    def end_alpha(self) -> float:
-        return self.alpha if self.alpha_end is None else self.alpha_end
-
-
-class Distill(Network, Lessons):
-    teacher_run: str | None = Field(default=None, alias="from")
-    """Run or stage folder of the teacher; the teacher of this recipe unless told."""
-    widths: Annotated[tuple[Positive, ...], Field(max_length=8)] = ()
-    """Channels after each transposed convolution but the last; either this or `width` is given."""
-    width: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Every width as a fraction of the teacher's, with the teacher's strides and kernels."""
-    init: Literal["random", "teacher"] = "random"
-    """teacher starts from its most important channels, layer by layer where strides and kernels are the same."""
-    importance: Importance = "strength"
-    """Which channels of the teacher those are, as in [[compress]]."""
-    critic: Literal["teacher"] | Critic
-    """teacher keeps the teacher's critic and trains it on; a table makes a fresh one."""
-
-
-class Tune(Lessons):
-    """How a pruned generator learns again what it was: by the whole one, whose critic is kept and trained on."""
-
-    alpha: Fraction = 0.09
-    pixel: Literal["mse", "l1", "none"] = "l1"
-    features: Weight = 1.0
-
-    def as_distill(self, widths: tuple[int, ...]) -> Distill:
-        """The same as a section of distillation into a generator of `widths`."""
-        values = {name: getattr(self, name) for name in Lessons.model_fields}
-        return Distill(widths=widths, critic="teacher", **values)
-
-
-class Prune(Section):
-    """Whole channels are taken out of the last generator made before; the latent and the colours stay."""
-
-    method: Literal["prune"]
-    source_run: str | None = Field(default=None, alias="from")
-    """Run or stage folder to prune; the last stage of this recipe unless told."""
-    ratio: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Part of all channels to take out; about (1 - ratio)^2 of the parameters remain. This or target_mb."""
-    target_mb: Annotated[float, Field(gt=0)] | None = None
-    """Size of weights.safetensors to come below, by the least pruning that does."""
-    importance: Importance = "diversity"
-    """What a channel is judged by: `ganlet.compress.importance` has the formulas."""
-    scope: Literal["global", "uniform"] = "global"
-    """global ranks the channels of all layers together, uniform takes the same part of each layer."""
-    round_to: Annotated[int, Field(ge=1, le=256)] = 8
-    """Widths that change become multiples of this, where a layer has as many; runtimes like 4 and 8."""
-    rounds: Annotated[int, Field(ge=1, le=20)] = 1
-    """Cuts in equal steps of size, with fine-tuning after each; more than one need [compress.tune]."""
-    tune: Tune | None = None
-    """Fine-tuning after each cut; without it nothing is trained."""
-
-
 class Search(Section):
     """`ganlet search`: the students that are tried, around the one of [distill]. Equal ends fix a value."""
 
@@ -337,44 +255,3 @@ class Budget(Section):
     """Peak of a fresh process that samples from generator.onnx, all libraries included."""
     latency_ms: Annotated[float, Field(gt=0)] | None = None
     """Median time of one picture on this machine's processor."""
-
-
-class Recipe(Section):
-    run: Run
-    data: Data
-    teacher: Teacher | None = None
-    transfer: Transfer | None = None
-    distill: Distill | None = None
-    compress: tuple[Prune, ...] = ()
-    """What is done to the last generator, in order."""
-    search: Search | None = None
-    export: Export = Export()
-    verify: Verify = Verify()
-    budget: Budget = Budget()
-
-    @property
-    def sha256(self) -> str:
-        """Hash of all that decides the results; the name and the device of the run do not."""
-        return self.key("data", "teacher", "transfer", "distill", "compress", "export", "verify", "budget")
-
-    def key(self, *sections: str, **more: str) -> str:
-        """SHA-256 of the named sections, the seed and `more`: what a stage depends on.
-
-        Left out is what changes no result: where pictures and source runs lie (their content counts) and how often to
-        write. So are values equal to their defaults, so that a key added by a new version makes no stage stale.
-        """
-        values = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        values["data"].pop("path", None)
-        values.get("search", {}).pop("trials", None)
-        made = [values.get(section, {}) for section in ("teacher", "transfer", "distill")]
-        steps = values.get("compress", ())
-        for table in [*made, *steps]:
-            table.pop("from", None)
-        for table in made + [step.get("tune", {}) for step in steps]:
-            train = table.pop("train", {})
-            kept = {k: v for k, v in train.items() if k not in ("checkpoint_steps", "progress_steps", "log_steps")}
-            if kept:
-                table["train"] = kept
-        chosen = {name: values[name] for name in sections if values.get(name)}
-        chosen |= more | {"seed": self.run.seed, "threads": self.run.threads}
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()

@@ -10,7 +10,7 @@ from ganlet.files import read_json
 
 SCHEMA = 1
 REPORT = "report.json"
-STAGES = ("teacher", "transfer", "student", "pruned")  # in the order in which they follow each other
+STAGES = ("teacher", "transfer", "student", "pruned", "quantized")  # in the order in which they follow each other
 BEYOND = 1e30  # no figure of a run is as large; it and infinity and NaN count as missing
 
 Json = dict[str, Any]

@@ -26,6 +26,7 @@ SAMPLES = (
     ("transfer", "Transfer", "Pictures that the transferred teacher draws from the same latents."),
     ("student", "Student", "Pictures that the student draws from the same latents."),
     ("pruned", "Pruned", "Pictures that the pruned generator draws from the same latents."),
+    ("quantized", "For int8", "Pictures that the generator trained for int8 draws in fp32 from the same latents."),
     ("generator.onnx", "Exported file", "Pictures that generator.onnx draws from the same latents."),
 )
 DATA = ("data", "Data", "Pictures of the training data, for comparison.")

@@ -46,6 +46,10 @@ class Plan:
     """Shares of the steps after which one more frozen layer of each network thaws."""
     feature_net: FeatureNetMemory | None = None
     """Of the net that evaluates while training, where the recipe asks for that."""
+    place: str = ""
+    """Where the recipe has `section`, such as compress.0.tune, if not under a name of its own."""
+    build: Callable[[GeneratorConfig], Generator] = build_generator
+    """Makes the generator that is trained: a plain one, or one that draws as its int8 file does."""
 
     @property
     def train(self) -> recipes.Train:
@@ -105,7 +109,7 @@ def build_state(plan: Plan, fill: Fill | None, device: str) -> State:
 
     A forecast has no use for weights and gives no `fill`. Raises GanletError where a package with weights is missing.
     """
-    generator, critic = build_generator(plan.generator), build_critic(plan.critic)
+    generator, critic = plan.build(plan.generator), build_critic(plan.critic)
     teacher = build_generator(plan.teacher) if plan.teacher is not None else None
     adapters = perceptual = None
     if plan.teacher is not None and isinstance(plan.section, recipes.Distill):

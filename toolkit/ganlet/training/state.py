@@ -84,8 +84,8 @@ def make_state(
     The adapters of a distillation are trained by the generator's optimiser.
     """
     place = torch.device(device)
-    average = Generator(generator.config).eval().requires_grad_(False) if train.ema else None
-    best = Generator(generator.config).eval().requires_grad_(False) if train.evaluate_steps else None
+    average = generator.blank().eval().requires_grad_(False) if train.ema else None
+    best = generator.blank().eval().requires_grad_(False) if train.evaluate_steps else None
     if place.type != "cpu":  # new networks are on the processor; fake tensors cannot be moved even there
         for network in (generator, critic, average, teacher, best, adapters, perceptual):
             if network is not None:

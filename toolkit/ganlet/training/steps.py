@@ -178,13 +178,17 @@ def adversarial_step(state: State, reals: RealBatch, rng: torch.Generator, secti
 def distillation_step(state: State, reals: RealBatch, rng: torch.Generator, distill: Distill) -> Logs:
     """n_critic updates of the critic on the student's pictures, then one of the student by the joint loss.
 
-    J = alpha L_adv(S(z)) + (1 - alpha) (sum of weight x distance of S(z) from T(z)), the same z for both.
+    J = alpha L_adv(S(z)) + (1 - alpha) (sum of weight x distance of S(z) from T(z)), the same z for both. Where no part
+    of it asks the critic, that is neither run nor trained.
     """
     train = distill.train
     alpha = ramp(distill.alpha, distill.end_alpha, state.step / train.steps)
 
     def objective(z: Tensor) -> Logs:
         drawn, scores, terms = compare(state, distill, z)
+        if not distill.needs_critic:
+            distance = weighted(terms, weights_of(distill))
+            return {**terms, "distance": distance, "generator_loss": distance}
         if scores is None or train.augment:
             scores = state.critic(augment(drawn, train.augment, rng))
         adversarial = generator_loss(distill.loss, scores)
@@ -192,7 +196,7 @@ def distillation_step(state: State, reals: RealBatch, rng: torch.Generator, dist
         joint = joint_loss(alpha, adversarial, distance)
         return {"adversarial": adversarial, **terms, "distance": distance, "generator_loss": joint}
 
-    logs = _critic_updates(state, reals, distill, rng)
+    logs = _critic_updates(state, reals, distill, rng) if distill.needs_critic else {}
     return logs | _generator_update(state, train, draw_latents(state, train.batch, rng), objective)
 
 

@@ -25,7 +25,7 @@ from ganlet.metrics.collapse import (
 )
 from ganlet.verify.fidelity import FidelityResult, Reference
 
-COMPRESSED = ("student", "pruned")  # the stages that are held against their teacher
+COMPRESSED = ("student", "pruned", "quantized")  # the stages that are held against their teacher
 SPREAD_LATENTS = 256  # that latent_spread is measured at
 BATCH = 64
 

@@ -136,13 +136,13 @@ def stages_with_teacher(run: Path, recipe: Recipe) -> dict[str, Stage]:
     Raises GanletError when there is none.
     """
     wanted: dict[str, object] = {"teacher": recipe.teacher, "transfer": recipe.transfer, "student": recipe.distill}
-    wanted["pruned"] = recipe.compress
+    wanted |= {"pruned": recipe.step("prune") is not None, "quantized": recipe.step("quantize") is not None}
     stages = {name: stage for name, stage in stages_of(run).items() if wanted[name]}
     if not stages:
         find_stage(run)  # raises the sentence that says so
     elsewhere = recipe.distill.teacher_run if recipe.distill is not None else None
-    elsewhere = elsewhere or next((step.source_run for step in recipe.compress), None)
-    if elsewhere and {"student", "pruned"} & stages.keys():
+    elsewhere = elsewhere or next((step.source_run for step in recipe.compress if step.source_run), None)
+    if elsewhere and {"student", "pruned", "quantized"} & stages.keys():
         stages = {"teacher": find_stage(Path(elsewhere)), **stages}
     return stages
 

@@ -1,0 +1,52 @@
+"""The whole recipe: its sections, and the keys of what is made by them."""
+
+import hashlib
+import json
+
+from ganlet.recipe.compressing import Distill, Step
+from ganlet.recipe.sections import Budget, Data, Export, Run, Search, Section, Teacher, Transfer, Verify
+
+
+class Recipe(Section):
+    run: Run
+    data: Data
+    teacher: Teacher | None = None
+    transfer: Transfer | None = None
+    distill: Distill | None = None
+    compress: tuple[Step, ...] = ()
+    """What is done to the last generator, in order."""
+    search: Search | None = None
+    export: Export = Export()
+    verify: Verify = Verify()
+    budget: Budget = Budget()
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that decides the results; the name and the device of the run do not."""
+        return self.key("data", "teacher", "transfer", "distill", "compress", "export", "verify", "budget")
+
+    def step(self, method: str) -> int | None:
+        """Which table of [[compress]] has this method, from 0; None where none has."""
+        return next((number for number, step in enumerate(self.compress) if step.method == method), None)
+
+    def key(self, *sections: str, **more: str) -> str:
+        """SHA-256 of the named sections, the seed and `more`: what a stage depends on.
+
+        Left out is what changes no result: where pictures and source runs lie (their content counts) and how often to
+        write. So are values equal to their defaults, so that a key added by a new version makes no stage stale.
+        """
+        values = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        values["data"].pop("path", None)
+        values.get("search", {}).pop("trials", None)
+        made = [values.get(section, {}) for section in ("teacher", "transfer", "distill")]
+        steps = values.get("compress", ())
+        for table in [*made, *steps]:
+            table.pop("from", None)
+        for table in made + [step.get("tune", {}) for step in steps]:
+            train = table.pop("train", {})
+            kept = {k: v for k, v in train.items() if k not in ("checkpoint_steps", "progress_steps", "log_steps")}
+            if kept:
+                table["train"] = kept
+        chosen = {name: values[name] for name in sections if values.get(name)}
+        chosen |= more | {"seed": self.run.seed, "threads": self.run.threads}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
