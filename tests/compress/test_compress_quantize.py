@@ -143,6 +143,18 @@ def test_what_training_made_worse_is_not_kept(make: Any, finished_run: Path, tmp
     assert stage.weights_sha256 == load_stage(finished_run / "student").weights_sha256
 
 
+def test_a_generator_without_a_critic_is_trained_on_where_nothing_asks_one(
+    make: Any, finished_run: Path, tmp_path: Path
+) -> None:
+    student = load_stage(finished_run / "student")
+    networks: dict[str, Any] = {"generator": (GENERATOR, student.config["generator"], student.tensors())}
+    bare = save_stage(tmp_path / "bare", stage="student", networks=networks, provenance={"key": "b"}, training={})
+    stage, _ = quantized(make(bare.folder, least_psnr_db=200.0, tune={"train": TRAIN}), tmp_path / "run")
+    assert stage.training["steps"] == 5 and "critic" not in stage.config and set(stage.config["files"]) == {GENERATOR}
+    with pytest.raises(GanletError, match="holds no critic"):
+        quantized(make(bare.folder, tune={"features": 1.0, "train": TRAIN}), tmp_path / "run")
+
+
 def test_interrupted_training_ends_in_the_same_bytes(make: Any, finished_run: Path, tmp_path: Path) -> None:
     recipe = make(tune={"alpha": 0.05, "features": 0.5, "relation": 0.1, "train": TRAIN | {"lr": 1e-3}})
     student = load_stage(finished_run / "student")
