@@ -2,7 +2,7 @@
 
     nice -n 15 python benchmarks/transfer.py --source RUN --status          # what there is; trains nothing
     nice -n 15 python benchmarks/transfer.py --source RUN --seeds 0,1,2     # the same command again resumes
-    nice -n 15 python benchmarks/transfer.py --source RUN --judge-only --out benchmarks/results    # the table
+    nice -n 15 python benchmarks/transfer.py --source RUN --rows all --judge-only --out benchmarks/results   # the table
 
 32 x 32 monsters, learnt by a teacher of kittens (`--source`, a run or a stage: that of `compression.py`, or of
 `recipes/kittens-quick.toml`). Every row is a run of the pipeline's own stages in a folder WORK/ROW-STEPS/SEED, as many
@@ -59,7 +59,19 @@ class Row:
     sections: tuple[str, ...]
     tables: tuple[Tables, ...] = ({},)
     shares: tuple[float, ...] = (1.0,)
+    group: str = "main"
 
+
+ONE_GO: Tables = {"alpha": 0.09, "alpha_end": 1.0, "train.lr": 1e-3, "train.lr_critic": 4e-4}
+WAYS: dict[str, tuple[str, Tables]] = {
+    "features": ("one go without the pixel term", {"pixel": "none"}),
+    "relation": ("one go with relations in place of pixels", {"pixel": "none", "relation": 1.0}),
+    "adversary": (
+        "one go without the teacher: its channels and its critic alone",
+        {"alpha": 1.0, "pixel": "none", "features": 0.0},
+    ),
+    "kept": ("one go, alpha to 0.5: the teacher is never left", {"alpha_end": 0.5}),
+}
 
 ROWS = [
     Row("scratch", "the same network from random weights", ("teacher",)),
@@ -89,13 +101,13 @@ ROWS = [
         ({}, {"alpha": 0.09, "train.lr": 1e-3, "train.lr_critic": 4e-4}),
         (0.5, 0.5),
     ),
-    Row(
-        "one-go",
-        "the kittens' teacher distilled into monsters",
-        ("distill",),
-        ({"alpha": 0.09, "alpha_end": 1.0, "train.lr": 1e-3, "train.lr_critic": 4e-4},),
+    Row("one-go", "the kittens' teacher distilled into monsters, alpha to 1", ("distill",), (ONE_GO,)),
+    *(
+        Row(f"one-go-{name}", what, ("distill",), (ONE_GO | changes,), group="ways")
+        for name, (what, changes) in WAYS.items()
     ),
 ]
+SCRATCH = ROWS[0]
 
 
 def recipe_of(row: Row, seed: int, steps: int, source: Stage) -> Recipe:
@@ -128,11 +140,12 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.observer, self.source = options, Terminal(), find_stage(options.source)
         self.seeds = [int(seed) for seed in options.seeds.split(",")]
-        names = [row.name for row in ROWS] if options.rows == "all" else options.rows.split(",")
-        unknown = sorted(set(names) - {row.name for row in ROWS})
+        names = set(options.rows.split(","))
+        unknown = sorted(names - {"all"} - {word for row in ROWS for word in (row.name, row.group)})
         if unknown:
-            raise SystemExit(f"--rows: {', '.join(unknown)} unknown; there are {', '.join(row.name for row in ROWS)}")
-        self.rows = [row for row in ROWS if row.name in names]
+            there = ", ".join(["all", "main", "ways", *(row.name for row in ROWS)])
+            raise SystemExit(f"--rows: {', '.join(unknown)} unknown; there are {there}")
+        self.rows = [row for row in ROWS if names & {"all", row.name, row.group}]
 
     def folder(self, row: Row, seed: int) -> Path:
         return Path(self.options.work) / f"{row.name}-{self.options.steps}" / str(seed)
@@ -174,18 +187,19 @@ def judge(bench: Bench) -> None:
     sheets: dict[str, Any] = {"data": measurer.data_sheet()}
     for seed in bench.seeds:
         baseline = None
+        if bench.is_trained(SCRATCH, seed):
+            baseline, _ = measurer.to_data(bench.file(SCRATCH, seed))
         for row in bench.rows:
             if not bench.is_trained(row, seed):
                 continue
             path, run = bench.file(row, seed), bench.folder(row, seed)
             fd, kid = measurer.to_data(path)
-            baseline = fd if row.name == "scratch" else baseline
             found = {"row": row.name, "what": row.what, "seed": seed, "fd": fd.interval.as_json()}
             found |= {"kid": kid.interval.as_json(), "parameters": parameters(path)}
             found |= {"file_mb": path.stat().st_size / MB} | costs(
                 [load_stage(p) for p in bench.stages(row, seed)], run
             )
-            if baseline is not None and fd is not baseline:
+            if baseline is not None and row is not SCRATCH:
                 found["change_percent"] = paired_change_percent(fd, baseline, seed=LATENT_SEED).as_json()
             results.append(found)
             if seed == bench.seeds[0]:
@@ -220,7 +234,7 @@ def main() -> None:
         "--source", type=Path, required=True, help="run or stage of the kittens' teacher, critic included"
     )
     parser.add_argument("--work", type=Path, default=home / "transfer", help="folder of all runs, which resumes")
-    parser.add_argument("--rows", default="all", help="all, or names with commas between")
+    parser.add_argument("--rows", default="main", help="main, ways, all, or names with commas between")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--steps", type=int, default=STEPS, help="of every row in all")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="pictures on each side of a distance")

@@ -21,8 +21,8 @@ from ganlet.compress.fake_quant import (
     row_steps,
 )
 from ganlet.device import latents
+from ganlet.export.forms import shuffled_weight
 from ganlet.export.int8 import LayerScales, Scale, quantised_weight
-from ganlet.export.lower import shuffled_weight
 from ganlet.export.onnx_export import onnx_bytes
 from ganlet.export.sensitivity import Nearest, nearest_int8
 from ganlet.models import Generator, GeneratorConfig, build_generator

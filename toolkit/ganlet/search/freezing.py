@@ -46,10 +46,10 @@ def search_freezing(
 ) -> list[Tried]:
     """Try every number of the critic's layers, and with the one chosen of these every number of the generator's.
 
-    The critic comes first, for it holds the peak of memory. One after the other that is 7 runs for networks of 4 layers
-    and 11 for those of 6, where all pairs would be 16 and 36. The generator meanwhile has as few frozen layers as
-    leave room for any critic. What does not fit is not run. `generators` and `critics` rise. Raises GanletError where
-    nothing fits.
+    The critic comes first, for freezing its first layers is what is known to help (Mo et al. 2020, FreezeD); meanwhile
+    the generator has as few frozen layers as leave room for any critic. One after the other that is 7 runs for networks
+    of 4 layers and 11 for those of 6, where all pairs would be 16 and 36. What does not fit is not run. `generators`
+    and `critics` rise. Raises GanletError where nothing fits.
     """
     memory_of = cache(memory_of)
 
