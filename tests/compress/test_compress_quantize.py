@@ -107,7 +107,7 @@ def test_training_brings_a_spoilt_generator_nearer_and_its_int8_file_too(
     make: Any, finished_run: Path, tmp_path: Path
 ) -> None:
     source = spoilt(finished_run, tmp_path / "spoilt")
-    train = TRAIN | {"images": 9600, "batch": 32, "lr": 3e-3, "ema": 0.98, "checkpoint_steps": 1000}
+    train = TRAIN | {"images": 9600, "batch": 32, "lr": 3e-3, "betas": [0.9, 0.999], "ema": 0.98}
     recipe = make(source.folder, least_psnr_db=60.0, tune={"train": train})
     seen = Silent()
     report = run_recipe(recipe, tmp_path / "run", seen)
