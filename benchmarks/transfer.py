@@ -62,7 +62,8 @@ class Row:
     group: str = "main"
 
 
-ONE_GO: Tables = {"alpha": 0.09, "alpha_end": 1.0, "train.lr": 1e-3, "train.lr_critic": 4e-4}
+TEACH: Tables = {"alpha": 0.09, "train.lr": 1e-3, "train.lr_critic": 4e-4}
+ONE_GO: Tables = TEACH | {"alpha_end": 1.0}
 WAYS: dict[str, tuple[str, Tables]] = {
     "features": ("one go without the pixel term", {"pixel": "none"}),
     "relation": ("one go with relations in place of pixels", {"pixel": "none", "relation": 1.0}),
@@ -98,10 +99,18 @@ ROWS = [
         "then-student",
         "frozen for half of the steps, then distilled for the other half",
         ("transfer", "distill"),
-        ({}, {"alpha": 0.09, "train.lr": 1e-3, "train.lr_critic": 4e-4}),
+        ({}, TEACH),
         (0.5, 0.5),
     ),
     Row("one-go", "the kittens' teacher distilled into monsters, alpha to 1", ("distill",), (ONE_GO,)),
+    Row(
+        "then-student-1",
+        "as then-student, a layer of each network frozen",
+        ("transfer", "distill"),
+        ({"freeze_generator": 1, "freeze_critic": 1}, TEACH),
+        (0.5, 0.5),
+        "ways",
+    ),
     *(
         Row(f"one-go-{name}", what, ("distill",), (ONE_GO | changes,), group="ways")
         for name, (what, changes) in WAYS.items()

@@ -24,7 +24,7 @@ def write_results(
 def table(results: Sequence[Result], samples: int) -> str:
     """The base work's two tables, then what each row is and how the frozen layers were found."""
     lines = [
-        f"fd = fd_lite0_{samples / 1000:g}k and kid = 1000 x kid_lite0_{samples / 1000:g}k to held-out monsters, with "
+        f"fd = fd_lite0_{samples / 1000:g}k and kid = kid_lite0_{samples / 1000:g}k to held-out monsters, with "
         "95 % intervals.",
         "",
         "As table 3.1: distance, time, memory while training (peak of tensors)",
@@ -35,7 +35,7 @@ def table(results: Sequence[Result], samples: int) -> str:
     for r in results:
         lines.append(
             f"{r['row']:14} {r['seed']:4} {r['frozen'] or '-':>6} {r['steps']:6} {_interval(r['fd'], '.1f'):>24} "
-            f"{_interval(r['kid'], '.2f', 1000):>22} {r['seconds']:8.0f} {r['peak_memory_mib']:9.1f} "
+            f"{_interval(r['kid'], '.3f'):>22} {r['seconds']:8.0f} {r['peak_memory_mib']:9.1f} "
             f"{r['predicted_memory_mib']:9.1f}"
         )
     lines += [
@@ -77,8 +77,5 @@ def _search(result: Result) -> list[str]:
     return lines
 
 
-def _interval(found: Mapping[str, float] | None, form: str, scale: float = 1) -> str:
-    if found is None:
-        return "-"
-    value, low, high = (found[key] * scale for key in ("value", "low", "high"))
-    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+def _interval(found: Mapping[str, float] | None, form: str) -> str:
+    return "-" if found is None else f"{found['value']:{form}} ({found['low']:{form}} to {found['high']:{form}})"
