@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("exported/quantisation"))
     parser.add_argument("--profile", choices=("cpu-int8", "trt-int8"), default="cpu-int8")
     parser.add_argument("--samples", type=int, default=2000)
-    parser.add_argument("--images", type=int, default=32_000)
+    parser.add_argument("--images", type=int, default=16_000)
     parser.add_argument("--lr", type=float)
     parser.add_argument("--pixel", choices=("l1", "mse"))
     parser.add_argument("--seed", type=int, default=0)

@@ -107,7 +107,7 @@ def test_training_brings_a_spoilt_generator_nearer_and_its_int8_file_too(
     make: Any, finished_run: Path, tmp_path: Path
 ) -> None:
     source = spoilt(finished_run, tmp_path / "spoilt")
-    train = TRAIN | {"images": 9600, "batch": 32, "lr": 3e-3, "ema": 0.98, "checkpoint_steps": 1000}
+    train = TRAIN | {"images": 9600, "batch": 32, "lr": 3e-3, "betas": [0.9, 0.999], "ema": 0.98}
     recipe = make(source.folder, least_psnr_db=60.0, tune={"train": train})
     seen = Silent()
     report = run_recipe(recipe, tmp_path / "run", seen)
@@ -141,6 +141,18 @@ def test_what_training_made_worse_is_not_kept(make: Any, finished_run: Path, tmp
     assert found["kept"] == "before" and found["after"]["psnr_db"] < found["before"]["psnr_db"]
     assert "not kept" in said[-1] and stage.training["steps"] == 5
     assert stage.weights_sha256 == load_stage(finished_run / "student").weights_sha256
+
+
+def test_a_generator_without_a_critic_is_trained_on_where_nothing_asks_one(
+    make: Any, finished_run: Path, tmp_path: Path
+) -> None:
+    student = load_stage(finished_run / "student")
+    networks: dict[str, Any] = {"generator": (GENERATOR, student.config["generator"], student.tensors())}
+    bare = save_stage(tmp_path / "bare", stage="student", networks=networks, provenance={"key": "b"}, training={})
+    stage, _ = quantized(make(bare.folder, least_psnr_db=200.0, tune={"train": TRAIN}), tmp_path / "run")
+    assert stage.training["steps"] == 5 and "critic" not in stage.config and set(stage.config["files"]) == {GENERATOR}
+    with pytest.raises(GanletError, match="holds no critic"):
+        quantized(make(bare.folder, tune={"features": 1.0, "train": TRAIN}), tmp_path / "run")
 
 
 def test_interrupted_training_ends_in_the_same_bytes(make: Any, finished_run: Path, tmp_path: Path) -> None:

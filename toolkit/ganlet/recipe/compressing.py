@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ganlet.recipe.sections import (
-    Betas,
     Critic,
     Fraction,
     Importance,
@@ -84,11 +83,12 @@ class Tune(Lessons):
 
 
 class FineTrain(Train):
-    """Training of what is nearly where it should be: small steps, with momentum, that end at zero."""
+    """Training of what is nearly where it should be: a few small steps that end at zero. More of them, or larger ones,
+    lead away from it; what int8 has badly hurt needs larger ones.
+    """
 
-    images: Positive = 32_000
-    lr: LearningRate = 2e-5
-    betas: Betas = (0.9, 0.999)
+    images: Positive = 16_000
+    lr: LearningRate = 5e-6
     decay: Fraction = 0.7
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
 

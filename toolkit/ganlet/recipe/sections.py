@@ -13,7 +13,6 @@ Positive = Annotated[int, Field(ge=1)]
 Widths = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8)]
 Weight = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Betas = tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
 Importance = Literal["strength", "magnitude", "batch-norm", "group-norm", "diversity"]
@@ -76,7 +75,7 @@ class Train(Section):
     """Adam's learning rate of the generator."""
     lr_critic: LearningRate | None = None
     """Adam's learning rate of the critic (two time scales); the generator's unless told."""
-    betas: Betas = (0.0, 0.99)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.99)
     decay: Fraction = 0.0
     """Last part of training over which both learning rates fall linearly to zero."""
     accumulate: Annotated[int, Field(ge=1, le=1024)] = 1
