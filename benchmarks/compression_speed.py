@@ -8,7 +8,6 @@ of pictures per second with an interval over the rounds. Claims are printed with
 
 import argparse
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,8 +70,9 @@ def sentence(claim: Claim, document: dict[str, Any], batch: int) -> dict[str, An
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    home = Path(os.environ.get("GANLET_CACHE", Path.home() / ".cache" / "ganlet"))
-    parser.add_argument("--work", type=Path, default=home / "compression", help="folder of compression.py's runs")
+    parser.add_argument(
+        "--work", type=Path, default=command_line().get_default("work"), help="folder of compression.py's runs"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="of the students, where compression.py was told as many")
     parser.add_argument("--rounds", type=int, default=12)

@@ -23,6 +23,8 @@ GENERATOR = "weights.safetensors"
 CRITIC = "critic.safetensors"
 FORECAST = "forecast.json"  # what training was to take of memory, written before it began
 STAGES = ("teacher", "transfer", "student", "pruned", "quantized")  # in the order in which they follow each other
+STAGE_OF_STEP = {"prune": "pruned", "quantize": "quantized"}
+"""A step of [[compress]] by its method -> the stage that it makes."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganlet.artifact import CONFIG, FORECAST, Stage, find_stage, load_stage
+from ganlet.artifact import CONFIG, FORECAST, STAGE_OF_STEP, Stage, find_stage, load_stage
 from ganlet.data import Batches, PictureSet, load_pictures
 from ganlet.errors import GanletError
 from ganlet.files import write_json
@@ -16,9 +16,6 @@ from ganlet.recipe import Recipe, Train
 if TYPE_CHECKING:
     from ganlet.training.evaluate import Evaluate
     from ganlet.training.plan import Fill, Plan
-
-FOLDERS = {"prune": "pruned", "quantize": "quantized"}
-"""A step of [[compress]] by its method -> the stage that it makes."""
 
 LEAST_PICTURES = 2  # of a side of a distance: below, hours of training would end without a verdict
 
@@ -92,7 +89,7 @@ class Workplace:
         """The stage that step `number` of [[compress]] takes: of another run where it names one, else the last one."""
         recipe = self.recipe
         if number:
-            return load_stage(self.run / FOLDERS[recipe.compress[number - 1].method])
+            return load_stage(self.run / STAGE_OF_STEP[recipe.compress[number - 1].method])
         path = recipe.compress[number].source_run
         return load_stage(self.run / "student") if recipe.distill is not None else self.source(path)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ganlet.artifact import CRITIC, GENERATOR, Stage, save_stage
+from ganlet.artifact import CRITIC, GENERATOR, STAGE_OF_STEP, Stage, save_stage
 from ganlet.compress.freeze import require_same_pictures
 from ganlet.compress.importance import Scores, channel_scores
 from ganlet.compress.prune import Kept, Rule, remove_channels, size_mb
@@ -16,7 +16,7 @@ from ganlet.recipe import Prune, Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.training.plan import Plan
 
-STAGE = "pruned"
+STAGE = STAGE_OF_STEP["prune"]
 
 
 def section_of(recipe: Recipe) -> tuple[int, Prune]:

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import ModelProto
 
-from ganlet.artifact import CRITIC, FORECAST, GENERATOR, Stage, save_stage
+from ganlet.artifact import CRITIC, FORECAST, GENERATOR, STAGE_OF_STEP, Stage, save_stage
 from ganlet.compress.fake_quant import FakeQuantised, planned_scales
 from ganlet.compress.importance import plain_copy
 from ganlet.compress.tuning import no_step, tune_weights, tuning_plan
@@ -21,7 +21,7 @@ from ganlet.recipe import Quantize, Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.training.plan import Fill, Plan
 
-STAGE = "quantized"
+STAGE = STAGE_OF_STEP["quantize"]
 TUNED = f"{STAGE}-tuned"
 LOGS = (FORECAST, "metrics.jsonl", "progress", "tensorboard")  # what fine-tuning tells of itself, beside its weights
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ganlet.artifact import STAGE_OF_STEP
 from ganlet.device.latents import latents
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
@@ -25,7 +26,7 @@ from ganlet.metrics.collapse import (
 )
 from ganlet.verify.fidelity import FidelityResult, Reference
 
-COMPRESSED = ("student", "pruned", "quantized")  # the stages that are held against their teacher
+COMPRESSED = ("student", *STAGE_OF_STEP.values())  # the stages that are held against their teacher
 SPREAD_LATENTS = 256  # that latent_spread is measured at
 BATCH = 64
 

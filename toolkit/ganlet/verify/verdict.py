@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganlet.artifact import Stage, find_stage, stages_of
+from ganlet.artifact import STAGE_OF_STEP, Stage, find_stage, stages_of
 from ganlet.data import PictureSet
 from ganlet.device import Sampler
 from ganlet.device.runner import Runner
@@ -33,9 +33,9 @@ from ganlet.verify.fidelity import (
 from ganlet.verify.memorised import SAMPLES, Memorised, measure_memorised, searched_in_features
 from ganlet.verify.sheets import write_maps, write_samples
 from ganlet.verify.torch_runner import TorchRunner
-from ganlet.verify.variety import measure_variety
+from ganlet.verify.variety import COMPRESSED, measure_variety
 
-REVISION = "3"  # of what a report holds and how it judges: reports of another one are made again
+REVISION = "4"  # of what a report holds and how it judges: reports of another one are made again
 
 
 def verify_run(
@@ -136,13 +136,13 @@ def stages_with_teacher(run: Path, recipe: Recipe) -> dict[str, Stage]:
     Raises GanletError when there is none.
     """
     wanted: dict[str, object] = {"teacher": recipe.teacher, "transfer": recipe.transfer, "student": recipe.distill}
-    wanted |= {"pruned": recipe.step("prune") is not None, "quantized": recipe.step("quantize") is not None}
+    wanted |= {stage: recipe.step(method) is not None for method, stage in STAGE_OF_STEP.items()}
     stages = {name: stage for name, stage in stages_of(run).items() if wanted[name]}
     if not stages:
         find_stage(run)  # raises the sentence that says so
     elsewhere = recipe.distill.teacher_run if recipe.distill is not None else None
     elsewhere = elsewhere or next((step.source_run for step in recipe.compress if step.source_run), None)
-    if elsewhere and {"student", "pruned", "quantized"} & stages.keys():
+    if elsewhere and set(COMPRESSED) & stages.keys():
         stages = {"teacher": find_stage(Path(elsewhere)), **stages}
     return stages
 
