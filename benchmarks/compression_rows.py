@@ -104,6 +104,7 @@ ABLATIONS: dict[str, tuple[str, Tables]] = {
     "augment": ("+ DiffAugment", {"train.augment": ["color", "translation", "cutout"]}),
     "separable": ("depthwise-separable blocks of the same size", {"block": "separable", "widths": [52, 96, 64]}),
     "resize": ("resize-convolution blocks of the same size", {"block": "resize", "widths": [32, 64, 40]}),
+    "jump": ("a layer fewer, as the base work's, of the same size", {"widths": [32, 24], "strides": [4, 2]}),
 }
 
 ROWS = [
