@@ -14,14 +14,12 @@ so that results are bit-equal whatever else the machine does; its seconds are no
 """
 
 import argparse
-import fcntl
 import json
 import os
 import shlex
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,9 +38,9 @@ from compression_rows import (
 )
 from compression_tables import write_results
 from ganlet.artifact import CONFIG, load_stage
-from ganlet.errors import GanletError
+from ganlet.errors import Busy, GanletError
 from ganlet.exporting import TARGETS, Wish
-from ganlet.files import read_json
+from ganlet.files import claimed, read_json
 from ganlet.pipeline import STEPS as MAKE
 from ganlet.ui import Terminal
 from ganlet.workplace import Workplace
@@ -89,12 +87,16 @@ class Bench:
             return True
         if row.section == "distill" and not self.train(TEACHER, seed):
             return False
-        with lock(self.folder(row, seed)) as mine:
-            if mine and not self.is_trained(row, seed):
-                recipe = recipe_of(row, seed, self.steps(row), str(self.folder(TEACHER, seed)))
-                print(f"# training {self.folder(row, seed)}", flush=True)
-                MAKE[row.section](Workplace.open(recipe, self.folder(row, seed), self.observer))
-            return mine
+        folder = self.folder(row, seed)
+        try:
+            with claimed(folder):
+                if not self.is_trained(row, seed):
+                    recipe = recipe_of(row, seed, self.steps(row), str(self.folder(TEACHER, seed)))
+                    print(f"# training {folder}", flush=True)
+                    MAKE[row.section](Workplace.open(recipe, folder, self.observer))
+                return True
+        except Busy:
+            return False
 
     def file(self, row: Row, seed: int) -> Path:
         """The exported file of a row. Raises GanletError where it cannot be made here."""
@@ -147,19 +149,6 @@ def chosen(names: str, tag: str, changes: dict[str, Any]) -> list[Row]:
 def _pair(word: str) -> tuple[str, Any]:
     key, _, text = word.partition("=")
     return key, tomllib.loads(f"v = {text}")["v"]
-
-
-@contextmanager
-def lock(folder: Path) -> Iterator[bool]:
-    """True within, where no other process holds the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
 
 
 def judge(bench: Bench, rows: Sequence[Row], samples: int) -> None:

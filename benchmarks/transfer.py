@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression import lock
 from compression_judge import LATENT_SEED, Judge, parameters
 from ganlet.artifact import CONFIG, Stage, find_stage, load_stage
+from ganlet.errors import Busy
 from ganlet.exporting import TARGETS, Wish
-from ganlet.files import MB, read_json
+from ganlet.files import MB, claimed, read_json
 from ganlet.freezing import FOLDER, RESULT
 from ganlet.metrics import paired_change_percent
 from ganlet.pipeline import STEPS as MAKE
@@ -167,14 +167,16 @@ class Bench:
 
     def train(self, row: Row, seed: int) -> None:
         run = self.folder(row, seed)
-        with lock(run) as mine:
-            if not mine:
-                print(f"# {row.name} of seed {seed}: another process is at it", flush=True)
-            elif not self.is_trained(row, seed):
+        try:
+            with claimed(run):
+                if self.is_trained(row, seed):
+                    return
                 print(f"# training {run}", flush=True)
                 place = Workplace.open(recipe_of(row, seed, self.options.steps, self.source), run, self.observer)
                 for section in row.sections:
                     MAKE[section](place)
+        except Busy:
+            print(f"# {row.name} of seed {seed}: another process is at it", flush=True)
 
     def file(self, row: Row, seed: int) -> Path:
         TARGETS["onnx"](load_stage(self.stages(row, seed)[-1]), self.folder(row, seed), Wish(), self.observer)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from ganlet import cli
 from ganlet.data import load_pictures, write_folder
+from ganlet.files import claimed
 from support import Answer, expect_refused
 
 
@@ -79,6 +80,15 @@ def test_run_then_again_then_with_a_changed_recipe(
     assert (out / "student.previous" / "config.json").is_file()
     assert (out / "generator.onnx").read_bytes() != first[out / "generator.onnx"]
     assert (out / "teacher" / "config.json").read_bytes() == first[out / "teacher" / "config.json"]
+
+
+@pytest.mark.parametrize("command", ["run", "train", "distill"])
+def test_two_commands_never_make_stages_in_one_folder(
+    command: str, ganlet: Callable[..., Answer], recipe_path: Path, tmp_path: Path
+) -> None:
+    with claimed(tmp_path / "out"):
+        expect_refused(ganlet(command, recipe_path, "--out", tmp_path / "out"), "Another ganlet works in", "--out")
+        assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.slow

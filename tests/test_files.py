@@ -4,14 +4,16 @@ import errno
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ganlet import files
-from ganlet.errors import GanletError
-from ganlet.files import atomic_path, read_json, sha256_file, write_bytes, write_json, write_text
+from ganlet.errors import Busy, GanletError
+from ganlet.files import atomic_path, claimed, read_json, sha256_file, write_bytes, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -137,3 +139,34 @@ def test_sha256(tmp_path: Path) -> None:
     content = os.urandom(300_000)
     (tmp_path / "x").write_bytes(content)
     assert sha256_file(tmp_path / "x") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_claimed_folder_is_one_blocks_alone_and_nothing_is_left_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "run"
+    with claimed(folder), pytest.raises(Busy, match=r"Another ganlet works in .*run; wait for it"), claimed(folder):
+        pytest.fail("two hold it")
+    assert not folder.exists()
+    with pytest.raises(ValueError, match="refused"), claimed(folder):
+        raise ValueError("refused")
+    assert not folder.exists()
+    with claimed(folder):
+        (folder / "kept").touch()
+    assert names(folder) == ["kept"]
+
+
+def test_a_claim_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
+    hold = f"from ganlet.files import *\nwith claimed(Path({str(tmp_path)!r})): print(1, flush=True); input()"
+    command = [sys.executable, "-c", hold]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"1\n"
+        with pytest.raises(Busy), claimed(tmp_path):
+            pass
+        holder.kill()
+    with claimed(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_a_refused_write(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GanletError, match="Cannot write"), claimed(tmp_path / "file" / "run"):
+        pass

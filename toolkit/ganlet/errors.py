@@ -9,5 +9,9 @@ class Diverged(GanletError):
     """Training went to numbers that are not finite: the fault of its settings, not of the machine."""
 
 
+class Busy(GanletError):
+    """Another process works in the same folder."""
+
+
 class Interrupted(GanletError):
     """Work was stopped by Ctrl-C or SIGTERM after a checkpoint. The command line exits with code 130."""

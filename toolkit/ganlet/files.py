@@ -5,11 +5,11 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ganlet.errors import GanletError
+from ganlet.errors import Busy, GanletError
 
 MB = 10**6
 MIB = 2**20
@@ -56,6 +56,42 @@ def _fsync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """The folder, made where it is missing, is this block's alone; a process that dies gives it back.
+
+    Nothing is written for it: the folder itself is locked. One that is still empty in the end is removed.
+    Raises Busy where another block holds it, GanletError where it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY) if os.name == "posix" else None
+    except OSError as error:
+        raise write_failed(folder, error) from error
+    try:
+        if handle is not None:
+            _lock(handle, folder)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                folder.rmdir()
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Busy(f"Another ganlet works in {folder}; wait for it, or give this one a folder with --out.") from error
+    except OSError:  # a file system without locks
+        return
 
 
 def write_bytes(path: Path, content: bytes) -> None:

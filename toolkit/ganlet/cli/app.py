@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +48,16 @@ def recipe_of(path: Path, overrides: list[str] | None) -> Any:
     from ganlet.recipe import load_recipe
 
     return load_recipe(path, overrides or [])
+
+
+@contextmanager
+def run_folder(recipe: Any, out: Path | None) -> Iterator[Path]:
+    """The folder of a recipe's run, which nothing else may make stages in meanwhile."""
+    from ganlet.files import claimed
+
+    folder = out or Path("exported") / recipe.run.name
+    with claimed(folder):
+        yield folder
 
 
 def finish(as_json: bool, result: dict[str, Any], text: str) -> None:

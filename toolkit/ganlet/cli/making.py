@@ -16,6 +16,7 @@ from ganlet.cli.app import (
     finish,
     observer,
     recipe_of,
+    run_folder,
     show_verdict,
 )
 from ganlet.errors import GanletError
@@ -35,9 +36,9 @@ def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_jso
     from ganlet.pipeline import run_recipe
 
     parsed = recipe_of(recipe, overrides)
-    folder = out or Path("exported") / parsed.run.name
     command = shlex.join(["ganlet", "run", str(recipe), *(f"--set={o}" for o in overrides or [])])
-    report = run_recipe(parsed, folder, observer(), command)
+    with run_folder(parsed, out) as folder:
+        report = run_recipe(parsed, folder, observer(), command)
     _show_freezing(parsed, folder)
     show_verdict(report, folder, as_json)
 
@@ -82,9 +83,9 @@ def _one(make: Callable[["Workplace"], "Stage"], has: Callable[["Recipe"], bool]
         parsed = recipe_of(recipe, overrides)
         if not has(parsed):
             raise GanletError(f"{recipe} has no {what}; add one, or run another stage.")
-        place = Workplace.open(parsed, out or Path("exported") / parsed.run.name, observer())
-        stage = make(place)
-        _show_freezing(parsed, place.run)
+        with run_folder(parsed, out) as folder:
+            stage = make(Workplace.open(parsed, folder, observer()))
+        _show_freezing(parsed, folder)
         result = {"stage": stage.name, "folder": str(stage.folder), "training": stage.training}
         finish(as_json, result | _measured(stage), f"{stage.name} is complete: {stage.folder}")
 
