@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import mannwhitneyu
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from ganlet.losses import (
     adapted_features,
@@ -18,7 +19,7 @@ from ganlet.losses import (
     relation,
     weighted,
 )
-from ganlet.losses.distillation import perceptual, similarity
+from ganlet.losses.distillation import mse, perceptual, similarity
 
 Distance = Callable[[list[Tensor], list[Tensor]], Tensor]
 
@@ -114,3 +115,11 @@ def test_the_gate_is_open_below_its_threshold_and_shut_at_one() -> None:
     found = [gate_factor(torch.tensor(b), 0.8).item() for b in (0.0, 0.5, 0.8, 0.9, 1.0)]
     assert found == pytest.approx([1, 1, 1, 0.5, 0], abs=1e-6)
     assert gate_factor(torch.tensor(0.7), 0.8) == 1  # to the bit: an open gate changes nothing
+
+
+def test_mse_has_the_bits_of_torch_and_its_scalar_no_memory_of_the_pictures() -> None:
+    student, teacher = torch.randn(8, 3, 4, 4, requires_grad=True), torch.randn(8, 3, 4, 4)
+    ours, theirs = mse(student, teacher), mse_loss(student, teacher)
+    assert torch.equal(ours, theirs) and ours.untyped_storage().nbytes() == 4
+    gradients = [torch.autograd.grad(value, student)[0] for value in (ours, theirs)]
+    assert torch.equal(*gradients)

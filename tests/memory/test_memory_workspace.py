@@ -25,6 +25,10 @@ LAYERS: list[tuple[Callable[[], nn.Module], tuple[int, ...]]] = [
     (lambda: nn.ConvTranspose2d(1024, 512, 4, 2, 1), (4, 1024, 4, 4)),
     (lambda: nn.ConvTranspose2d(512, 256, 8, 4, 2), (4, 512, 4, 4)),
     (lambda: nn.ConvTranspose2d(100, 512, 4, 1, 0), (4, 100, 1, 1)),
+    # of channels that do not fill their last block
+    (lambda: nn.ConvTranspose2d(20, 3, 4, 2, 1), (64, 20, 16, 16)),
+    (lambda: nn.ConvTranspose2d(36, 20, 4, 2, 1), (64, 36, 8, 8)),
+    (lambda: nn.Conv2d(20, 36, 4, 2, 1), (64, 20, 32, 32)),
 ]
 
 
@@ -55,6 +59,22 @@ def peak_without_workspace(tracker: LiveStorages) -> int:
             live += change.size_bytes
             highest = max(highest, live)
     return highest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pixel", ["l1", "mse"])
+@pytest.mark.parametrize("batch", [8, 64])
+def test_a_step_without_a_critic_is_forecast_within_two_percent(
+    make_recipe: Callable[..., Recipe], pixel: str, batch: int
+) -> None:
+    recipe = make_recipe(
+        data={"source": "kittens", "size": 32},
+        teacher={"widths": [72, 36, 20], "critic": {"widths": [32, 64, 128]}},
+        distill={"widths": [72, 36, 20], "alpha": 0.0, "pixel": pixel, "critic": "teacher", "train": {"batch": batch}},
+    )
+    plan = distill_plan(recipe, planned_stage(teacher_plan(recipe)))
+    assert plan.section.features == 0 and not plan.section.needs_critic  # type: ignore[union-attr]
+    assert measure(plan, "cpu").error_percent(forecast(plan, "cpu").peak_mib) == pytest.approx(0, abs=2)
 
 
 @pytest.mark.slow

@@ -33,7 +33,8 @@ def workspace_bytes(func: Any, args: Sequence[Any], result: Any) -> int:
 def _forward(given: Tensor, weight: Tensor, made: Tensor, transposed: bool) -> int:
     """The copies of all three at once, then those of the result beside the result."""
     enlarges = transposed and given.shape[2:] != (1, 1)
-    return max(_copy(given) + _copy_of_weight(weight, made), _copies_of_result(enlarges) * made.nbytes)
+    of_given = _copy(given) if enlarges else _blocked_copy(given)
+    return max(of_given + _copy_of_weight(weight, made), _copies_of_result(made, enlarges))
 
 
 def _backward(
@@ -44,25 +45,41 @@ def _backward(
     returned = of_input + of_weight + of_bias
     held = []
     if of_input:
-        held += [_copy(gradient) + _copy_of_weight(weight, gradient) + of_input]
-        held += [(1 + _copies_of_result(enlarges=not transposed)) * of_input]
+        of_gradient = _blocked_copy(gradient) if transposed else _copy(gradient)
+        held += [of_gradient + _copy_of_weight(weight, gradient) + of_input]
+        held += [of_input + _copies_of_result(given, enlarges=not transposed)]
     if of_weight:
         copies = _copy_of_weight(weight, gradient) + of_bias
-        held += [of_input + _copy(gradient) + _copy(given) + copies, returned + copies]
+        held += [of_input + _blocked_copy(gradient) + _blocked_copy(given) + copies, returned + copies]
     return max(0, *(bytes_ - returned for bytes_ in held)) if held else 0
 
 
-def _copies_of_result(enlarges: bool) -> int:
-    """A convolution that enlarges its input leaves its result with the channels last, which is one copy more."""
-    return 2 if enlarges else 1
+def _copies_of_result(made: Tensor, enlarges: bool) -> int:
+    """A convolution that enlarges its input leaves its result with the channels last, which is one copy more.
+
+    Its own copies fill up no blocks: where the channels do not fill theirs, another kernel takes them as they are.
+    """
+    return 2 * made.nbytes if enlarges else _blocked_bytes(made)
 
 
 def _copy(pictures: Tensor) -> int:
     return 0 if pictures.shape[1] <= NARROW else pictures.nbytes
 
 
+def _blocked_copy(pictures: Tensor) -> int:
+    return 0 if pictures.shape[1] <= NARROW else _blocked_bytes(pictures)
+
+
 def _copy_of_weight(weight: Tensor, made: Tensor) -> int:
-    """Weights are laid out in blocks of `made`'s channels, so a narrow layer takes a whole block."""
+    return weight.nbytes * _blocked(made.shape[1]) // made.shape[1]
+
+
+def _blocked_bytes(pictures: Tensor) -> int:
+    channels = pictures.shape[1]
+    return pictures.nbytes if channels <= NARROW else pictures.nbytes * _blocked(channels) // channels
+
+
+def _blocked(channels: int) -> int:
+    """Channels lie in blocks as wide as a register, so that the last one may be filled up."""
     block = 16 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 8
-    channels = made.shape[1]
-    return weight.nbytes * -(-channels // block) * block // channels
+    return -(-channels // block) * block
