@@ -44,18 +44,21 @@ STUDENT = {"widths": [512, 256, 128, 64], "strides": [4, 2, 2, 2], "alpha": 0.05
 BATCHES = (8, 16, 32, 64)
 
 
-def plan_of(loss: str, batch: int, distilled: bool = False, **train: Any) -> Plan:
+NARROW = STUDENT | {"widths": [120, 72, 36, 20]}  # channels that fill no whole block of oneDNN's
+
+
+def plan_of(loss: str, batch: int, student: dict[str, Any] | None = None, **train: Any) -> Plan:
     train = {"batch": batch, "ema": 0.0} | train
     tables = {
         "run": {"name": "benchmark"},
         "data": {"source": "kittens", "size": 128},
         "teacher": TEACHER | {"loss": loss, "train": train},
-        "distill": STUDENT | {"train": train},
+        "distill": (student or STUDENT) | {"train": train},
     }
     recipe = parse_recipe(tables)
     teacher = teacher_plan(recipe)
     stage: Stage = planned_stage(teacher)
-    return distill_plan(recipe, stage) if distilled else teacher
+    return distill_plan(recipe, stage) if student else teacher
 
 
 def with_frozen_layers(plan: Plan) -> Plan:
@@ -71,12 +74,15 @@ CASES: dict[str, Callable[[int], Plan]] = {
     "wgan-gp, average": lambda batch: plan_of("wgan-gp", batch, ema=0.99),
     "non-saturating": lambda batch: plan_of("non-saturating", batch),
     "frozen 2 / 4": lambda batch: with_frozen_layers(plan_of("wgan-gp", batch)),
-    "distillation": lambda batch: plan_of("non-saturating", batch, distilled=True),
+    "distillation": lambda batch: plan_of("non-saturating", batch, STUDENT),
     "minimax": lambda batch: plan_of("minimax", batch),
     "least-squares": lambda batch: plan_of("least-squares", batch),
     "hinge, spectral critic": lambda batch: with_spectral_critic(plan_of("hinge", batch)),
     "wgan-gp, 2 parts": lambda batch: plan_of("wgan-gp", batch, accumulate=2),
-    "distillation, 2 parts": lambda batch: plan_of("non-saturating", batch, distilled=True, accumulate=2),
+    "distillation, 2 parts": lambda batch: plan_of("non-saturating", batch, STUDENT, accumulate=2),
+    "distillation, narrow": lambda batch: plan_of("non-saturating", batch, NARROW),
+    "pixels alone, MSE": lambda batch: plan_of("non-saturating", batch, NARROW | {"alpha": 0.0}),
+    "pixels alone, L1": lambda batch: plan_of("non-saturating", batch, NARROW | {"alpha": 0.0, "pixel": "l1"}),
 }
 
 

@@ -15,6 +15,7 @@ import torch
 from ganlet.artifact import CRITIC, GENERATOR, Stage, load_stage, save_stage
 from ganlet.compress.quantize import measure, quantize_plan, quantize_weights
 from ganlet.errors import GanletError
+from ganlet.export import variants
 from ganlet.export.sensitivity import nearest_int8, nearness
 from ganlet.memory.forecast import forecast
 from ganlet.memory.measure import measure as measure_memory
@@ -74,7 +75,7 @@ def spoilt(finished_run: Path, folder: Path) -> Stage:
 
 
 def test_without_tuning_the_weights_stay_and_the_figures_are_the_exports(
-    make: Any, finished_run: Path, tmp_path: Path
+    make: Any, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     student = load_stage(finished_run / "student")
     stage, said = quantized(make(least_psnr_db=200.0), tmp_path)
@@ -88,6 +89,10 @@ def test_without_tuning_the_weights_stay_and_the_figures_are_the_exports(
         assert stage.config["files"][name] == student.config["files"][name]
     again, said = quantized(make(least_psnr_db=200.0), tmp_path)
     assert again.key == stage.key and said[-1] == "quantized: complete, skipped"
+    with monkeypatch.context() as newer:
+        newer.setattr(variants, "REVISION", "next")  # its figures would be of files that are not made any more
+        again, said = quantized(make(least_psnr_db=200.0), tmp_path)
+    assert again.key != stage.key and "the old stage is kept" in said[-1]
     quantized(make(profile="trt-int8"), tmp_path)
     assert figures(load_stage(tmp_path / "quantized"))["before"]["psnr_db"] < found["before"]["psnr_db"]
     assert (tmp_path / "quantized.previous" / "config.json").is_file()
