@@ -17,6 +17,7 @@ from ganlet.compress.quantize import measure, quantize_plan, quantize_weights
 from ganlet.errors import GanletError
 from ganlet.export import variants
 from ganlet.export.sensitivity import nearest_int8, nearness
+from ganlet.exporting import export_recipe
 from ganlet.memory.forecast import forecast
 from ganlet.memory.measure import measure as measure_memory
 from ganlet.memory.ways import ways_of
@@ -228,6 +229,15 @@ def test_one_recipe_prunes_and_then_quantises(finished_run: Path, tiny_tables: d
     run_recipe(later, run, seen := Silent())
     assert "pruned: complete, skipped" in seen.said  # what comes after a step changes nothing of it
     assert load_stage(run / "quantized").key != stage.key
+
+
+def test_the_int8_file_is_of_the_profile_that_was_measured(make: Any, tmp_path: Path) -> None:
+    recipe = make(profile="trt-int8")
+    stage, _ = quantized(recipe, tmp_path)
+    made = export_recipe(recipe, stage, tmp_path, Silent())
+    assert [path.name for path in made] == ["generator.onnx", "generator.trt-int8.onnx"]
+    of_file = json.loads((tmp_path / "manifest.json").read_text())["files"][made[1].name]["calibration"]
+    assert of_file["psnr_db"] == figures(stage)["before"]["psnr_db"]
 
 
 def test_the_command(make: Any, ganlet: Callable[..., Answer], finished_run: Path, tmp_path: Path) -> None:
