@@ -121,12 +121,19 @@ def _cut_once(place: Workplace, whole: Stage, number: int) -> Stage:
 
 def quantize(place: Workplace) -> Stage:
     """Stage quantized/: the last generator as it is, or trained on as its int8 file draws where that is too far off."""
-    from ganlet.compress.quantize import STAGE, measure, quantize_plan, quantize_weights, save_quantized, section_of
-    from ganlet.export.variants import REVISION
+    from ganlet.compress.quantize import (
+        STAGE,
+        measure,
+        quantize_plan,
+        quantize_weights,
+        rests_on,
+        save_quantized,
+        section_of,
+    )
 
     number, section = section_of(place.recipe)
     source, folder, say = place.to_compress(number), place.run / STAGE, place.observer.say
-    key = place.step_key(number, source=source.weights_sha256, int8=REVISION)
+    key = place.step_key(number, **rests_on(source))
     if (stage := place.complete(folder, key)) is not None:
         return stage
     before, tuned, after = measure(source, section), None, None

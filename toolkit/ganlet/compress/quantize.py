@@ -14,6 +14,7 @@ from ganlet.artifact import CRITIC, FORECAST, GENERATOR, STAGE_OF_STEP, Stage, s
 from ganlet.compress.fake_quant import FakeQuantised, planned_scales
 from ganlet.compress.importance import plain_copy
 from ganlet.compress.tuning import no_step, tune_weights, tuning_plan
+from ganlet.export import variants
 from ganlet.export.int8 import LayerScales
 from ganlet.export.onnx_export import onnx_bytes
 from ganlet.export.sensitivity import Nearest, nearest_int8, nearness, told_db
@@ -46,6 +47,11 @@ def section_of(recipe: Recipe) -> tuple[int, Quantize]:
         if isinstance(step, Quantize):
             return number, step
     raise no_step(recipe, "quantize")
+
+
+def rests_on(source: Stage) -> dict[str, str]:
+    """What the stage depends on beside its section: what it is made of, and how int8 files are made."""
+    return {"source": source.weights_sha256, "int8": variants.REVISION}
 
 
 def measure(stage: Stage, section: Quantize, source: Stage | None = None) -> InInt8:
