@@ -177,7 +177,8 @@ def test_tuning_keeps_what_is_faster_layer_by_layer(run: Path) -> None:
 
     def cost(made: ModelProto) -> float:
         slow_end = 5.0 * (kinds(made)[-1] in ("Slice", "Transpose"))
-        return 2.0 * kinds(made).count("ConvTranspose") + sum(map(kinds(made).count, ("Conv", "Transpose"))) + slow_end
+        costs = {"ConvTranspose": 2.0, "Conv": 1.0, "Transpose": 0.5}
+        return sum(cost * kinds(made).count(kind) for kind, cost in costs.items()) + slow_end
 
     start = {layer.name: layer.forms[0] for layer in layers_of(model)}
     build = lambda forms: variants.made_in(model, "fp32", "cpu-fp32", forms)  # noqa: E731

@@ -1,11 +1,14 @@
 """The one interface of every backend: latents in, pictures out. FID, parity, budgets and sampling know nothing else."""
 
+import math
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganlet.errors import GanletError
+
+FEW = 8192  # numbers; BLAS would wake its threads for more
 
 
 class Runner(Protocol):
@@ -38,7 +41,7 @@ def check_inputs(runner: Runner, z: Any, label: Any) -> None:
             f"{runner.name} got latents of {_describe(z)}; expected float32 (N, {runner.latent_dim}), as "
             "ganlet.device.latents draws them."
         )
-    if len(z) == 0 or not np.isfinite(z).all():
+    if len(z) == 0 or not all_finite(z):
         raise GanletError(f"{runner.name} got {len(z)} latents; expected one or more, all finite numbers.")
     if runner.classes is None:
         if label is not None:
@@ -57,11 +60,21 @@ def check_pictures(runner: Runner, pictures: Any, count: int) -> None:
     expected = (count, *runner.picture_shape)
     if not isinstance(pictures, np.ndarray) or pictures.dtype != np.float32 or pictures.shape != expected:
         raise GanletError(f"{runner.name} drew {_describe(pictures)}; expected float32 {expected}; export it again.")
-    if not np.isfinite(pictures).all():
+    if not all_finite(pictures):
         raise GanletError(
             f"{runner.name} works no more: its pictures hold NaN or infinite values, expected [-1, 1]; export it again "
             "(in fp32, if this is fp16 or int8), or train again with a lower learning rate."
         )
+
+
+def all_finite(numbers: NDArray[np.float32]) -> bool:
+    """Whether none of the numbers is NaN or infinite.
+
+    Of few numbers the sum of squares tells it in half the time, which counts where a picture takes 60 microseconds.
+    """
+    if numbers.size <= FEW and math.isfinite(np.vdot(numbers, numbers)):
+        return True
+    return bool(np.isfinite(numbers).all())
 
 
 def _describe(value: Any) -> str:

@@ -129,37 +129,45 @@ def shuffled_weight(weight: Array, stride: int, group: int = 1) -> Array:
 
 
 def to_gemm(graph: Graph, node: NodeProto) -> None:
-    """ConvTranspose on a 1 x 1 input -> Gemm -> activation -> Reshape."""
-    _from_one_pixel(graph, node, as_gemm=True)
+    """ConvTranspose on a 1 x 1 input -> Gemm -> activation -> Reshape with channels last -> Transpose.
+
+    As with `interleave`, the transpose is undone by the one that ONNX Runtime puts before an int8 convolution.
+    """
+    weight = _of_one_pixel(graph, node).transpose(0, 2, 3, 1)  # (in, h, w, out)
+    entering, height, width, out = weight.shape
+    chain = _with_activation(graph, node)
+    last = str(chain[-1].output[0])
+    made: list[NodeProto] = []
+    rows = _rows(graph, node.input[0], made, last)
+    channel_of = np.tile(np.arange(out), height * width)
+    made.append(_layer_node(graph, "Gemm", node, weight.reshape(entering, -1), channel_of, source=rows))
+    made += _moved(chain[1:], made[-1].output[0])
+    shape = graph.store(f"{layer_name(node)}.shape", np.array([0, height, width, out], dtype=np.int64))
+    made.append(_step("Reshape", made, f"{last}_channels_last", shape))
+    made.append(_step("Transpose", made, last, perm=[0, 3, 1, 2]))
+    graph.replace(chain, made)
 
 
 def to_conv1x1(graph: Graph, node: NodeProto) -> None:
     """ConvTranspose on a 1 x 1 input -> Conv 1 x 1 -> activation -> Reshape."""
-    _from_one_pixel(graph, node, as_gemm=False)
+    weight = _of_one_pixel(graph, node)
+    entering, out, height, width = weight.shape
+    chain = _with_activation(graph, node)
+    kernel = np.ascontiguousarray(weight.reshape(entering, -1).T)[..., None, None]  # (out h w, in, 1, 1)
+    channel_of = np.repeat(np.arange(out), height * width)
+    first = _layer_node(graph, "Conv", node, kernel, channel_of, kernel_shape=[1, 1])
+    made = [first, *_moved(chain[1:], first.output[0])]
+    shape = graph.store(f"{layer_name(node)}.shape", np.array([0, out, height, width], dtype=np.int64))
+    made.append(_step("Reshape", made, str(chain[-1].output[0]), shape))
+    graph.replace(chain, made)
 
 
-def _from_one_pixel(graph: Graph, node: NodeProto, as_gemm: bool) -> None:
-    """ConvTranspose on a 1 x 1 input: every output pixel is one inner product with the input's channels."""
+def _of_one_pixel(graph: Graph, node: NodeProto) -> Array:
+    """(in, out, h, w) of a ConvTranspose on a 1 x 1 input: each pixel of its cropped output is one inner product."""
     geometry = geometry_of(graph, node)
     (top, left), (bottom, right) = geometry.begin, geometry.end
-    whole = graph.constants[node.input[1]]  # (in, out, kh, kw)
-    weight = whole[:, :, top : whole.shape[2] - bottom, left : whole.shape[3] - right]
-    entering, out, height, width = weight.shape
-    flat = weight.reshape(entering, out * height * width)  # (in, out h w)
-    chain = _with_activation(graph, node)
-    last = str(chain[-1].output[0])
-    channel_of = np.repeat(np.arange(out), height * width)
-    made: list[NodeProto] = []
-    if as_gemm:
-        rows = _rows(graph, node.input[0], made, last)
-        first = _layer_node(graph, "Gemm", node, flat, channel_of, source=rows)
-    else:
-        kernel = np.ascontiguousarray(flat.T)[..., None, None]  # (out h w, in, 1, 1)
-        first = _layer_node(graph, "Conv", node, kernel, channel_of, kernel_shape=[1, 1])
-    made += [first, *_moved(chain[1:], first.output[0])]
-    shape = graph.store(f"{layer_name(node)}.shape", np.array([0, out, height, width], dtype=np.int64))
-    made.append(_step("Reshape", made, last, shape))
-    graph.replace(chain, made)
+    whole = graph.constants[node.input[1]]
+    return whole[:, :, top : whole.shape[2] - bottom, left : whole.shape[3] - right]
 
 
 def _rows(graph: Graph, source: str, made: list[NodeProto], last: str) -> str:

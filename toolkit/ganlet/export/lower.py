@@ -7,7 +7,7 @@ weights are only moved, never changed.
     shuffled     Conv with stride * stride times the channels -> activation -> DepthToSpace -> crop
     interleaved  the same with the pixels put in place by transposes of whole pixels, channels last
     conv1x1      on a 1 x 1 input: Conv 1 x 1 that makes all pixels as channels -> activation -> Reshape
-    gemm         on a 1 x 1 input: the same as a matrix product
+    gemm         on a 1 x 1 input: the same as a matrix product, channels last
 """
 
 from collections.abc import Mapping
