@@ -118,6 +118,7 @@ ROWS = [
     ),
     Row("ours-same", "ours, as large", tables=ours(SAME_SIZE)),
     Row("ours-10", "ours, 1/10 of the teacher", tables=ours(TENTH)),
+    Row("ours-10-fresh", "ours at 1/10 with a fresh critic", tables=ours(TENTH) | {"critic": FRESH_CRITIC}),
     Row("ours-12", "ours, 1/12: in int8 1/40 of the bytes", tables=ours(TWELFTH)),
     Row("ours-20", "ours, 1/20", tables=ours(TWENTIETH)),
     Row("ours-30", "ours, 1/30: in int8 1/80 of the bytes", tables=ours(THIRTIETH)),
