@@ -41,10 +41,8 @@ from training_step import PUBLISHED
 CRITIC = {"widths": [64, 128, 256, 512, 1024], "norm": "instance", "spectral": False}
 TEACHER = {"widths": [2048, 1024, 512, 256, 128], "critic": CRITIC}
 STUDENT = {"widths": [512, 256, 128, 64], "strides": [4, 2, 2, 2], "alpha": 0.05, "critic": CRITIC}
-BATCHES = (8, 16, 32, 64)
-
-
 NARROW = STUDENT | {"widths": [120, 72, 36, 20]}  # channels that fill no whole block of oneDNN's
+BATCHES = (8, 16, 32, 64)
 
 
 def plan_of(loss: str, batch: int, student: dict[str, Any] | None = None, **train: Any) -> Plan:
