@@ -3,7 +3,7 @@
     nice -n 15 python benchmarks/compression.py --status              # what there is; trains nothing
     nice -n 15 python benchmarks/compression.py --rows main           # the same command again resumes
     nice -n 15 python benchmarks/compression.py --rows ablations --seeds 0
-    nice -n 15 python benchmarks/compression.py --rows ours-10 --proxy --set train.lr=2e-3 --tag fast   # a short look
+    nice -n 15 python benchmarks/compression.py --rows ours-10 --proxy --choose --set train.lr=2e-3 --tag fast
     nice -n 15 python benchmarks/compression.py --rows all --judge-only --out benchmarks/results        # the table
 
 32 x 32 kittens. Every row is a run of the pipeline's own stages, made from one base recipe (`compression_rows.py`) in a
@@ -153,7 +153,7 @@ def _pair(word: str) -> tuple[str, Any]:
 
 def judge(bench: Bench, rows: Sequence[Row], samples: int) -> None:
     """Measure what is trained, and write the table of it."""
-    judge = Judge(bench.work, samples, bench.observer)
+    judge = Judge(bench.work, samples, bench.observer, choosing=bench.options.choose)
     results: list[dict[str, Any]] = []
     sheets: dict[str, Any] = {"data": judge.data_sheet()}
     for row in rows:
@@ -200,6 +200,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="of every student, in place of the table's")
     parser.add_argument("--samples", type=int, help="pictures on each side of a distance")
     parser.add_argument("--proxy", action="store_true", help="short runs and fewer pictures, for choosing settings")
+    parser.add_argument("--choose", action="store_true", help="judge on pictures and latents that no table reports")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change the rows' section")
     parser.add_argument("--tag", default="", help="name of what --set makes")
     parser.add_argument("--status", action="store_true", help="print what there is and stop")

@@ -19,16 +19,23 @@ from ganlet.verify.fidelity import choose_reference
 from ganlet.verify.parity import check_parity
 
 NET = "lite0"
-LATENT_SEED = 0  # every row draws the same latents
+LATENT_SEED, CHOOSING_SEED = 0, 1  # every row draws the same latents
 SHEET = 32
 Features = NDArray[np.float32]
 
 
 class Judge:
-    """Measures files against held-out pictures of `data` and against each other."""
+    """Measures files against held-out pictures of `data` and against each other.
 
-    def __init__(self, work: Path, samples: int, observer: Terminal, data: Mapping[str, Any] = DATA) -> None:
-        self.cache, self.samples, self.observer, self.data = work / "judged", samples, observer, data
+    `choosing` measures them on pictures beyond the data's count and on other latents, so that settings can be chosen
+    without a look at what the table reports.
+    """
+
+    def __init__(
+        self, work: Path, samples: int, observer: Terminal, data: Mapping[str, Any] = DATA, choosing: bool = False
+    ) -> None:
+        self.cache, self.samples, self.observer = work / ("choosing" if choosing else "judged"), samples, observer
+        self.data, self.choosing, self.latent_seed = data, choosing, CHOOSING_SEED if choosing else LATENT_SEED
         self.net: FeatureNet | None = None
 
     def figures(self, path: Path, teacher: Path, others: Mapping[str, Path]) -> dict[str, Any]:
@@ -46,10 +53,10 @@ class Judge:
             found |= {"fd_teacher": fd_teacher.interval.as_json(), "kid_teacher": kid_teacher.interval.as_json()}
         for name, other in others.items():
             if other != path:
-                change = paired_change_percent(fd, self.to_data(other)[0], seed=LATENT_SEED)
+                change = paired_change_percent(fd, self.to_data(other)[0], seed=self.latent_seed)
                 found[f"change_to_{name}_percent"] = change.as_json()
         if "fp32" in others:
-            near = check_parity(OnnxRunner(path), OnnxRunner(others["fp32"]), limit=None, seed=LATENT_SEED)
+            near = check_parity(OnnxRunner(path), OnnxRunner(others["fp32"]), limit=None, seed=self.latent_seed)
             found["psnr_to_fp32_db"] = near.psnr_db
         return found
 
@@ -59,7 +66,7 @@ class Judge:
 
     def sheet(self, path: Path) -> NDArray[np.uint8]:
         """The first 32 pictures (32, H, W, 3), of the same latents for every file."""
-        return Sampler(path, threads=1).images(0, SHEET, LATENT_SEED)
+        return Sampler(path, threads=1).images(0, SHEET, self.latent_seed)
 
     def data_sheet(self) -> NDArray[np.uint8]:
         pictures, indices = self._reference()
@@ -95,12 +102,15 @@ class Judge:
             for start in range(0, len(indices), 256):
                 yield np.asarray(pictures[indices[start : start + 256]])
             return
-        for images in Sampler(path, threads=1).stream(LATENT_SEED, 0, self.samples):
+        for images in Sampler(path, threads=1).stream(self.latent_seed, 0, self.samples):
             yield to_uint8(images).transpose(0, 3, 1, 2)
 
     def _reference(self) -> tuple[Any, NDArray[np.int64]]:
-        data = self.data
-        pictures = load_pictures(data["source"], size=data["size"], channels=3, count=data["count"])
+        data, count = self.data, self.data["count"]
+        if self.choosing:  # a smaller count is a prefix: none of these is trained on, and none is in the table
+            pictures = load_pictures(data["source"], size=data["size"], channels=3, count=count + self.samples)
+            return pictures.pictures, np.arange(count, count + self.samples)
+        pictures = load_pictures(data["source"], size=data["size"], channels=3, count=count)
         reference = choose_reference(pictures, data["holdout"], 0, self.samples)
         return reference.pictures.pictures, reference.indices
 
