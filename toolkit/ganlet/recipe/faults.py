@@ -130,7 +130,18 @@ def sentence(section: str, annotation: Any, fault: Any) -> str:
         return f"{path}: unknown key{nearest(str(place[-1]), valid_keys(_model_at(annotation, place[:-1])))}"
     if fault["type"] == "missing":
         return f"{path}: this {'value' if isinstance(place[-1], int) else 'key'} is missing"
-    return f"{path}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+    other = _besides_words(annotation, place) if fault["type"] == "literal_error" else ""
+    return f"{path}: {fault['msg'][0].lower()}{fault['msg'][1:]}{other}, got {fault['input']!r}"
+
+
+def _besides_words(annotation: Any, place: Sequence[Any]) -> str:
+    """What else is welcome where a word is: " or a number", " or a table", "" where words alone are."""
+    if not place or isinstance(place[-1], int):
+        return ""
+    members = _kinds(_annotation_at(_model_at(annotation, place[:-1]), place[-1]))
+    kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in members]
+    types_ = [kind for kind in kinds if isinstance(kind, type)]
+    return "".join(f" or a {'table' if issubclass(kind, BaseModel) else 'number'}" for kind in types_)
 
 
 def _no_kind(path: str, annotation: Any, fault: Any) -> str:
