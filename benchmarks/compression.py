@@ -62,7 +62,7 @@ class Bench:
     def steps(self, row: Row) -> int:
         if self.options.steps:
             return int(self.options.steps)
-        return PROXY_STEPS if self.options.proxy else STEPS if row.group == "main" else SHORT_STEPS
+        return row.times * (PROXY_STEPS if self.options.proxy else STEPS if row.group == "main" else SHORT_STEPS)
 
     def folder(self, row: Row, seed: int) -> Path:
         if row.name == "teacher":
