@@ -32,15 +32,15 @@ TEACHER: Tables = {  # trained until its distance to the training pictures has n
     },
 }
 TRAIN: Tables = {"batch": BATCH, "checkpoint_steps": 500, "progress_steps": 1000}
-UNGATED: Tables = {  # what the ablations were made from
-    "alpha": 0.09,
+AUGMENT = ["color", "translation"]
+OURS: Tables = {
+    "alpha": 0.2,
     "pixel": "l1",
     "features": 1.0,
     "init": "teacher",
     "critic": "teacher",
-    "train": TRAIN | {"lr": 1e-3, "lr_critic": 4e-4, "decay": 0.3, "ema": 0.995},
+    "train": TRAIN | {"lr": 1e-3, "lr_critic": 8e-4, "decay": 0.3, "ema": 0.995, "augment": AUGMENT},
 }
-OURS = UNGATED | {"gate": 0.8}
 # Its student has a layer fewer, its second layer jumps x4; a quarter, then half of the teacher's widths (512-256-... of
 # 2048-1024-512-...); a fresh instance-norm critic, Adam 5e-4 with betas (0, 0.999), no average.
 BASE_WORK: Tables = {
@@ -54,7 +54,6 @@ BASE_WORK: Tables = {
 # The last width of a tenth is its teacher's own, whose last layer it starts from. A twelfth is narrower there, as its
 # int8 file has to be fast: at 32 x 32 the last layers are most of the arithmetic.
 SAME_SIZE, TENTH, TWELFTH, TWENTIETH, THIRTIETH = [64, 64, 48], [20, 48, 64], [28, 40, 32], [12, 32, 48], [8, 24, 40]
-ABLATED = [32, 48, 32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +90,7 @@ def ours(widths: list[int]) -> Tables:
 
 FRESH_CRITIC = {"widths": CRITIC_WIDTHS}
 ABLATIONS: dict[str, tuple[str, Tables]] = {
-    "whole": ("what the rest is held against: ours without a gate, 32-48-32", {}),
+    "whole": ("what the rest is held against", {}),
     "no-init": ("from random weights", {"init": "random"}),
     "no-critic": ("a fresh critic of the same shape", {"critic": FRESH_CRITIC}),
     "no-pixel": ("without the pixel term", {"pixel": "none"}),
@@ -99,16 +98,18 @@ ABLATIONS: dict[str, tuple[str, Tables]] = {
     "no-features": ("without critic features", {"features": 0.0}),
     "no-adversary": ("alpha = 0: no adversarial term", {"alpha": 0.0}),
     "no-distance": ("alpha = 1: the kept critic alone", {"alpha": 1.0, "pixel": "none", "features": 0.0}),
+    "no-augment": ("without DiffAugment", {"train.augment": []}),
     "no-average": ("without EMA", {"train.ema": 0.0}),
     "no-decay": ("a constant learning rate", {"train.decay": 0.0}),
     "adapters": ("+ generator features through 1 x 1 adapters", {"adapters": 0.3}),
     "relation": ("+ relations within a batch", {"relation": 1.0}),
     "perceptual": ("+ LPIPS (AlexNet)", {"perceptual": 1.0}),
     "gate": ("+ critic gated above a balance of 0.8", {"gate": 0.8}),
+    "cutout": ("+ DiffAugment's cutout", {"train.augment": [*AUGMENT, "cutout"]}),
     "mixed": ("half of the critic's real pictures are the teacher's", {"real_share": 0.5}),
     "alpha-rises": ("alpha from 0.02 to 0.2", {"alpha": 0.02, "alpha_end": 0.2}),
-    "augment": ("+ DiffAugment", {"train.augment": ["color", "translation", "cutout"]}),
     "separable": ("depthwise-separable blocks of the same size", {"block": "separable", "widths": [52, 96, 64]}),
+    "widths": ("the widths 32-48-32", {"widths": [32, 48, 32]}),
     "resize": ("resize-convolution blocks of the same size", {"block": "resize", "widths": [32, 64, 40]}),
     "jump": ("a layer fewer, as the base work's, of the same size", {"widths": [32, 24], "strides": [4, 2]}),
 }
@@ -121,6 +122,12 @@ ROWS = [
         "as large, without a teacher",
         "teacher",
         changed(TEACHER, {"widths": SAME_SIZE, "train": TRAIN | {"lr": 2e-4, "lr_critic": 4e-4}}),
+    ),
+    Row(
+        "scratch-augmented",
+        "as large, without a teacher, with DiffAugment",
+        "teacher",
+        changed(TEACHER, {"widths": SAME_SIZE, "train": TRAIN | {"lr": 2e-4, "lr_critic": 4e-4, "augment": AUGMENT}}),
     ),
     Row("ours-same", "ours, as large", tables=ours(SAME_SIZE)),
     Row("ours-10", "ours, 1/10 of the teacher", tables=ours(TENTH)),
@@ -135,7 +142,7 @@ ROWS = [
         tables=changed(BASE_WORK, {"train.batch": 8}),
     ),
     *(
-        Row(f"ablation-{name}", what, tables=changed(UNGATED | {"widths": ABLATED}, changes), group="ablations")
+        Row(f"ablation-{name}", what, tables=changed(ours(TENTH), changes), group="ablations")
         for name, (what, changes) in ABLATIONS.items()
     ),
     *(
