@@ -22,6 +22,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from compression_judge import Judge
@@ -180,11 +181,19 @@ def judge(bench: Bench, rows: Sequence[Row], samples: int) -> None:
             if row.of:
                 others["fp32"] = path.with_name(GENERATOR)
             spent = {key: training[key] for key in ("steps", "images", "seconds")}
+            spent |= balance_of(bench.stage_folder(row, seed))
             results.append(about | spent | judge.figures(path, teacher, others))
             if seed == bench.seeds[0]:
                 sheets[row.name] = judge.sheet(path)
     command = shlex.join(["python", *sys.argv])
     write_results(bench.options.out or bench.work, results, sheets, samples, command)
+
+
+def balance_of(stage: Path) -> dict[str, float]:
+    """How often the critic scored a real picture above a drawn one, mean over the last half of the log."""
+    logged = [json.loads(line) for line in (stage / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    found = [line["balance"] for line in logged if "balance" in line]
+    return {"balance": fmean(found[len(found) // 2 :])} if found else {}
 
 
 BASE = next(row for row in ROWS if row.name == "basework")

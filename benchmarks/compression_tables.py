@@ -49,16 +49,20 @@ def table(results: Sequence[Result], samples: int) -> str:
             f"{first['steps']:6} {_over(of, 'fd', 1, 1):>22} {_over(of, 'kid', 1000, 2):>20} "
             f"{_over(of, 'fd_teacher', 1, 1):>22}"
         )
-    lines += ["", "Each seed: fd to data with its 95 % interval, and paired changes of it in percent"]
+    lines += [
+        "",
+        "Each seed: fd to data with its 95 % interval, and paired changes of it in percent; balance: how often",
+        "its critic scored a real picture above a drawn one, over the last half of the steps",
+    ]
     lines += ["", f"{'row':24} {'seed':>4} {'fd to data':>26} {'to its teacher':>24} {'to the base work':>24} "
-              f"{'to ablation-whole':>24} {'minutes':>8}"]  # fmt: skip
+              f"{'to ablation-whole':>24} {'balance':>8} {'minutes':>8}"]  # fmt: skip
     for r in results:
         if "fd" in r:
             cells = [
                 _interval(r.get(f"change_to_{o}_percent"), "+.1f") for o in ("teacher", "basework", "ablation-whole")
             ]
             lines.append(f"{r['row']:24} {r['seed']:4} {_interval(r['fd'], '.1f'):>26} {cells[0]:>24} {cells[1]:>24} "
-                         f"{cells[2]:>24} {r['seconds'] / 60:8.0f}")  # fmt: skip
+                         f"{cells[2]:>24} {_number(r.get('balance')):>8} {r['seconds'] / 60:8.0f}")  # fmt: skip
     lines += _of_int8([r for r in results if "psnr_to_fp32_db" in r])
     lines += ["", "What the rows are", ""] + [
         f"{name:24} {next(r['what'] for r in results if r['row'] == name)}" for name in names
@@ -87,6 +91,10 @@ def _over(results: Sequence[Result], key: str, scale: float, digits: int) -> str
         return "-"
     mean = f"{np.mean(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _interval(found: Mapping[str, float] | None, form: str) -> str:
