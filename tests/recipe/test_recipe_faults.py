@@ -433,6 +433,7 @@ AUTO = {"freeze_generator": "auto"}
         ({"freeze_generator": -1}, "transfer.freeze_generator: input should be greater than or equal to 0, got -1"),
         ({"freeze_critic": "all"}, "transfer.freeze_critic: input should be 'auto' or a number, got 'all'"),
         ({"freeze_critic": True}, "transfer.freeze_critic: input should be a valid integer, got True"),
+        ({"freeze_critic": [1]}, "transfer.freeze_critic: input should be a valid integer, got [1]"),
         ({"freeze_critic": 1.5}, "transfer.freeze_critic: input should be a valid integer, got 1.5"),
         ({"auto": {"images": 100}}, "transfer.auto: both numbers of layers are given; set freeze_generator or freeze"),
         (AUTO | {"auto": {"image": 100}}, "transfer.auto.image: unknown key; did you mean images?"),

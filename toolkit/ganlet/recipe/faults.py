@@ -221,9 +221,9 @@ def place_in_table(annotation: Any, loc: Sequence[Any]) -> list[Any]:
 
 
 def of_another_member(fault: Any) -> bool:
-    """Whether a fault only says that a table or a number is not the word which could stand in its place, or a word
-    no number."""
+    """Whether a fault only says that what is no word is not the word which could stand in its place, or a word no
+    number."""
     is_word = fault["type"] == "literal_error" and str(fault["loc"][-1]).startswith("literal[")
     if isinstance(fault["input"], str):
         return fault["loc"][-1:] in (("int",), ("constrained-int",))
-    return is_word and isinstance(fault["input"], dict | int | float)
+    return is_word
