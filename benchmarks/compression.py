@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from compression_judge import Judge
+from compression_judge import NET, Judge
 from compression_rows import (
     PROXY_SAMPLES,
     PROXY_STEPS,
@@ -56,9 +56,9 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.work: Path = options.work
         self.options = options
-        self.seeds = [int(seed) for seed in options.seeds.split(",")]
+        self.seeds: list[int] = options.seeds
         self.observer = Terminal()
-        self.rows = chosen(options.rows, options.tag, dict(_pair(word) for word in options.set))
+        self.rows = chosen(options.rows, options.tag, dict(options.set))
 
     def steps(self, row: Row) -> int:
         if self.options.steps:
@@ -147,7 +147,13 @@ def chosen(names: str, tag: str, changes: dict[str, Any]) -> list[Row]:
     ]
 
 
-def _pair(word: str) -> tuple[str, Any]:
+def numbers(word: str) -> list[int]:
+    """Of 0,1,2."""
+    return [int(seed) for seed in word.split(",")]
+
+
+def change(word: str) -> tuple[str, Any]:
+    """Of KEY=VALUE, the value as TOML writes it."""
     key, _, text = word.partition("=")
     return key, tomllib.loads(f"v = {text}")["v"]
 
@@ -185,8 +191,9 @@ def judge(bench: Bench, rows: Sequence[Row], samples: int) -> None:
             results.append(about | spent | judge.figures(path, teacher, others))
             if seed == bench.seeds[0]:
                 sheets[row.name] = judge.sheet(path)
+    about = {"samples": samples, "net": NET, "choosing": bench.options.choose}
     command = shlex.join(["python", *sys.argv])
-    write_results(bench.options.out or bench.work, results, sheets, samples, command)
+    write_results(bench.options.out or bench.work, results, sheets, about, command)
 
 
 def balance_of(stage: Path) -> dict[str, float]:
@@ -205,12 +212,12 @@ def command_line() -> argparse.ArgumentParser:
     home = Path(os.environ.get("GANLET_CACHE", Path.home() / ".cache" / "ganlet"))
     parser.add_argument("--work", type=Path, default=home / "compression", help="folder of all runs, which resumes")
     parser.add_argument("--rows", default="all", help="all, main, ablations, alpha, or names with commas between")
-    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--seeds", type=numbers, default="0,1,2")
     parser.add_argument("--steps", type=int, help="of every student, in place of the table's")
     parser.add_argument("--samples", type=int, help="pictures on each side of a distance")
     parser.add_argument("--proxy", action="store_true", help="short runs and fewer pictures, for choosing settings")
     parser.add_argument("--choose", action="store_true", help="judge on pictures and latents that no table reports")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change the rows' section")
+    parser.add_argument("--set", nargs="*", type=change, default=[], metavar="KEY=VALUE", help="in the rows' section")
     parser.add_argument("--tag", default="", help="name of what --set makes")
     parser.add_argument("--status", action="store_true", help="print what there is and stop")
     parser.add_argument("--judge-only", action="store_true", help="train nothing; measure what is there")

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from compression_rows import ROWS
 from ganlet.device.pictures import encode_png, grid
-from ganlet.files import write_bytes, write_json, write_text
+from ganlet.files import read_json, write_bytes, write_json, write_text
 
 WHOLE = "ablation-whole"
 MARGIN_PX = 130  # for the rows' names on the sheet
@@ -16,15 +17,31 @@ Result = dict[str, Any]
 
 
 def write_results(
-    folder: Path, results: Sequence[Result], sheets: Mapping[str, Any], samples: int, command: str
+    folder: Path, results: Sequence[Result], sheets: Mapping[str, Any], about: Result, command: str
 ) -> None:
-    """FOLDER/compression.txt, .json and .png; the table is printed as well."""
-    text = f"$ {command}\n\n" + table(results, samples)
+    """FOLDER/compression.txt, .json and .png; the table is printed as well. `about`: how all of it was judged.
+
+    What the JSON knows of other rows and seeds, judged in the same way, stays: a figure depends on nothing but the runs
+    of its own seed, so they may come from different days and machines.
+    """
+    path = folder / "compression.json"
+    known = read_json(path) if path.is_file() else {}
+    kept = known.pop("results", [])
+    whole = merged(kept if known == about else [], [r | {"command": command} for r in results])
+    text = "".join(f"$ {used}\n" for used in dict.fromkeys(r["command"] for r in whole))
+    text += "\n" + table(whole, about["samples"])
     print(text)
     write_text(folder / "compression.txt", text)
-    write_json(folder / "compression.json", {"samples": samples, "net": "lite0", "results": list(results)})
+    write_json(path, {**about, "results": whole})
     if sheets:
         write_bytes(folder / "compression.png", sheet(sheets))
+
+
+def merged(known: Sequence[Result], found: Sequence[Result]) -> list[Result]:
+    """`found` in the place of the same rows, seeds and steps of `known`, in the order of the benchmark's rows."""
+    whole = {(r["row"], r["seed"], r.get("steps")): r for r in (*known, *found)}
+    order = {row.name: number for number, row in enumerate(ROWS)}
+    return sorted(whole.values(), key=lambda r: (order.get(r["row"], len(order)), r["row"], r["seed"]))
 
 
 def table(results: Sequence[Result], samples: int) -> str:
