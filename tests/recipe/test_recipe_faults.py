@@ -80,11 +80,15 @@ def test_an_unknown_key_of_the_students_own_critic_is_one_fault(tables: Tables) 
     assert faults(tables) == ["distill.critic.spektral: unknown key; did you mean spectral?"]
 
 
-def test_the_students_critic_is_teacher_or_a_table(tables: Tables) -> None:
-    tables["distill"]["critic"] = "techer"
-    listed = faults(tables)
-    told = "input should be 'teacher' or a table, got 'techer'"
-    assert any(line.strip() == f"distill.critic: {told}" for line in listed)
+@pytest.mark.parametrize("critic", ["techer", 3, [1], True])
+def test_the_students_critic_is_teacher_or_a_table(tables: Tables, critic: Any) -> None:
+    tables["distill"]["critic"] = critic
+    assert faults(tables) == [f"distill.critic: input should be 'teacher' or a table, got {critic!r}"]
+
+
+def test_a_section_that_is_no_table_is_told_what_it_should_be(tables: Tables) -> None:
+    tables["distill"]["train"] = 4
+    assert faults(tables) == ["distill.train: input should be a table, got 4"]
 
 
 @pytest.mark.parametrize(

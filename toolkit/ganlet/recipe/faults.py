@@ -3,7 +3,7 @@
 import difflib
 import types
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -130,18 +130,33 @@ def sentence(section: str, annotation: Any, fault: Any) -> str:
         return f"{path}: unknown key{nearest(str(place[-1]), valid_keys(_model_at(annotation, place[:-1])))}"
     if fault["type"] == "missing":
         return f"{path}: this {'value' if isinstance(place[-1], int) else 'key'} is missing"
-    other = _besides_words(annotation, place) if fault["type"] == "literal_error" else ""
-    return f"{path}: {fault['msg'][0].lower()}{fault['msg'][1:]}{other}, got {fault['input']!r}"
+    told = fault["msg"][0].lower() + fault["msg"][1:]
+    if fault["type"] == "literal_error":
+        told += _besides_words(annotation, place)
+    elif fault["type"] == "model_type":
+        told = "input should be " + " or ".join([*map(repr, _words(annotation, place)), "a table"])
+    return f"{path}: {told}, got {fault['input']!r}"
+
+
+def _words(annotation: Any, place: Sequence[Any]) -> list[str]:
+    """The words that are welcome where a table is."""
+    kinds = _members_at(annotation, place)
+    return [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
 
 
 def _besides_words(annotation: Any, place: Sequence[Any]) -> str:
     """What else is welcome where a word is: " or a number", " or a table", "" where words alone are."""
-    if not place or isinstance(place[-1], int):
-        return ""
-    members = _kinds(_annotation_at(_model_at(annotation, place[:-1]), place[-1]))
+    members = _members_at(annotation, place)
     kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in members]
     types_ = [kind for kind in kinds if isinstance(kind, type)]
     return "".join(f" or a {'table' if issubclass(kind, BaseModel) else 'number'}" for kind in types_)
+
+
+def _members_at(annotation: Any, place: Sequence[Any]) -> tuple[Any, ...]:
+    """What the value at `place` may be; nothing for a section as a whole, or for one of a list."""
+    if not place or isinstance(place[-1], int):
+        return ()
+    return _kinds(_annotation_at(_model_at(annotation, place[:-1]), place[-1]))
 
 
 def _no_kind(path: str, annotation: Any, fault: Any) -> str:
