@@ -21,7 +21,14 @@ from ganlet.metrics import Interval, proportion
 from ganlet.recipe import load_recipe
 from ganlet.report import write_report
 from ganlet.verify.checks import Check, at_most, surely_at_most, verdict_of
-from ganlet.verify.fidelity import FidelityResult, Reference, choose_reference, evenly, measure_fidelity
+from ganlet.verify.fidelity import (
+    FidelityResult,
+    Reference,
+    choose_reference,
+    evenly,
+    fidelity_checks,
+    measure_fidelity,
+)
 from ganlet.verify.maps import feature_map
 from ganlet.verify.memorised import measure_memorised
 from ganlet.verify.torch_runner import TorchRunner
@@ -177,6 +184,8 @@ def test_a_student_of_a_transferred_gan_is_compared_with_it(finished_run: Path) 
     )
     assert found.baseline == "transfer" and list(found.change_percent) == ["student"]
     assert any("spread" in warning for warning in measure_variety(found, runners, reference, 0).warnings())
+    (check,) = fidelity_checks(found, ["student"], 15, 60, reference.kind)
+    assert "against the transfer's on the same 60 latents" in check.reason
 
 
 def test_the_map_repeats_itself_and_shows_every_set() -> None:

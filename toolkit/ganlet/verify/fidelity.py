@@ -1,6 +1,6 @@
 """Fidelity: how far the pictures of each stage and of the exported file are from the data, on the same latents."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,16 +97,22 @@ def measure_fidelity(
     return FidelityResult(to_data, to_teacher, changes, baseline, features, data)
 
 
-def fidelity_check(name: str, change: Interval, limit_percent: float, samples: int, kind: str) -> Check:
-    """Whether a subject's distance to the data is at most `limit_percent` above its teacher's.
+def fidelity_checks(
+    found: FidelityResult, names: Iterable[str], limit_percent: float, samples: int, kind: str
+) -> list[Check]:
+    """Whether the distance to the data of each of `names` is at most `limit_percent` above its baseline's.
 
     A statement about the whole interval of the paired change: passed, failed, or undecided with the samples it takes.
     """
-    reason = (
-        f"Frechet distance to {kind} against the teacher's on the same {samples} latents, 95 % interval "
-        f"{change.low:+.1f} to {change.high:+.1f} %"
-    )
-    return surely_at_most(f"fidelity of {name}", change, limit_percent, samples, reason)
+    checks = []
+    for name in names:
+        change = found.change_percent[name]
+        reason = (
+            f"Frechet distance to {kind} against the {found.baseline}'s on the same {samples} latents, 95 % interval "
+            f"{change.low:+.1f} to {change.high:+.1f} %"
+        )
+        checks.append(surely_at_most(f"fidelity of {name}", change, limit_percent, samples, reason))
+    return checks
 
 
 def _pictures(runner: Runner, seed: int, samples: int) -> Iterator[NDArray[np.uint8]]:

@@ -27,7 +27,7 @@ from ganlet.verify.fidelity import (
     Progress,
     Reference,
     choose_reference,
-    fidelity_check,
+    fidelity_checks,
     measure_fidelity,
 )
 from ganlet.verify.memorised import SAMPLES, Memorised, measure_memorised, searched_in_features
@@ -99,12 +99,9 @@ def _looked_at(
 
 def _fidelity_checks(fidelity: FidelityResult, recipe: Recipe, reference: Reference) -> list[Check]:
     """One for each that is to keep up with a teacher; another domain's teacher says nothing of a transfer's quality."""
+    names = [name for name in fidelity.change_percent if name != "transfer"]
     verify = recipe.verify
-    return [
-        fidelity_check(name, change, verify.max_drop_percent, verify.samples, reference.kind)
-        for name, change in fidelity.change_percent.items()
-        if name != "transfer"
-    ]
+    return fidelity_checks(fidelity, names, verify.max_drop_percent, verify.samples, reference.kind)
 
 
 def _of_other_pictures(stages: Mapping[str, Stage], pictures: PictureSet) -> list[str]:
