@@ -67,6 +67,17 @@ def equal(one: nn.Module, other: dict[str, torch.Tensor]) -> bool:
     return mine.keys() == other.keys() and all(torch.equal(mine[name], value) for name, value in other.items())
 
 
+# ---------------------------------------------------------------- distillation
+
+
+@pytest.mark.parametrize("term", ["adapters", "relation"])
+def test_a_distance_of_hidden_layers_needs_some_of_the_same_size(source: Stage, term: str) -> None:
+    shape = {"widths": [4, 3], "strides": [1, 4]}
+    distill_plan(distill(**shape, **{term: 0.0}), source)
+    with pytest.raises(GanletError, match=rf"distill\.{term}: no hidden layer .* of the same size .*{term} = 0"):
+        distill_plan(distill(**shape, **{term: 1.0}), source)
+
+
 # ---------------------------------------------------------------- transfer
 
 

@@ -27,6 +27,8 @@ from ganlet.preflight import plans_of
 from ganlet.recipe import Quantize, Recipe, parse_recipe, save_recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.training.plan import Plan, train_stage
+from ganlet.verify.artefacts import open_artefacts
+from ganlet.verify.verdict import stages_with_teacher
 from ganlet.workplace import Workplace
 from support import Answer, Silent, expect_refused
 
@@ -238,6 +240,12 @@ def test_the_int8_file_is_of_the_profile_that_was_measured(make: Any, tmp_path: 
     assert [path.name for path in made] == ["generator.onnx", "generator.trt-int8.onnx"]
     of_file = json.loads((tmp_path / "manifest.json").read_text())["files"][made[1].name]["calibration"]
     assert of_file["psnr_db"] == figures(stage)["before"]["psnr_db"]
+    stages = stages_with_teacher(tmp_path, recipe)
+    judged = [artefact.path for artefact in open_artefacts(tmp_path, recipe, stages)]
+    assert judged == made
+    made[1].unlink()
+    with pytest.raises(GanletError, match=r"make it with .*--to onnx --precision int8 --profile trt-int8"):
+        open_artefacts(tmp_path, recipe, stages)
 
 
 def test_the_command(make: Any, ganlet: Callable[..., Answer], finished_run: Path, tmp_path: Path) -> None:

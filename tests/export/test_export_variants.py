@@ -43,6 +43,10 @@ def test_names() -> None:
         ("int8", "cpu-int8"): "generator.int8.onnx",
         ("int8", "trt-int8"): "generator.trt-int8.onnx",
         ("int8", None, True): "generator.int8.tuned.onnx",
+        ("int8", "trt-int8", True): "generator.trt-int8.tuned.onnx",
+        ("fp32", "trt-int8"): "generator.fp32.trt-int8.onnx",  # its forms alone: not to be taken for an int8 file
+        ("fp32", "cpu-int8"): "generator.fp32.cpu-int8.onnx",
+        ("fp16", "trt-int8"): "generator.fp16.trt-int8.onnx",
     }
     for how, name in named.items():
         assert variant_name(*(how or ("fp32",))) == name

@@ -115,6 +115,7 @@ def test_mixed_precision_saves_activations(make_recipe: Callable[..., Recipe]) -
     }
     plan = teacher_plan(make_recipe(**wide))
     assert forecast(plan.with_train(amp="bf16")).peak_mib < 0.9 * forecast(plan).peak_mib
+    assert forecast(plan.with_train(amp="bf16"), "cpu") == forecast(plan, "cpu")  # where it is not switched on
 
 
 def test_a_distillation_holds_its_teacher(tiny: Recipe) -> None:

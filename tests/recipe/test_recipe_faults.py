@@ -163,8 +163,11 @@ def test_missing_sections_and_keys() -> None:
     }
 
 
-def test_nothing_to_do_is_a_fault(tables: Tables) -> None:
+@pytest.mark.parametrize("steps", [None, []])
+def test_nothing_to_do_is_a_fault(tables: Tables, steps: list[Any] | None) -> None:
     del tables["teacher"], tables["distill"]
+    if steps is not None:
+        tables["compress"] = steps
     (fault,) = faults(tables)
     assert "nothing to do" in fault
 

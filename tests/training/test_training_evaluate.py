@@ -242,6 +242,16 @@ def test_new_keys_leave_the_keys_of_recipes_as_they_were(make_recipe: MakeRecipe
         make_recipe(teacher__train__patience=0, distill__train__evaluate_samples=3)
 
 
+def test_mixed_precision_is_told_where_it_is_not_switched_on(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    from ganlet.pipeline import train_teacher
+    from ganlet.workplace import Workplace, open_pictures
+    from support import Silent
+
+    recipe, observer = make_recipe(teacher__train__amp="bf16", run__device="cpu"), Silent()
+    train_teacher(Workplace(recipe, tmp_path, open_pictures(recipe, observer), observer))
+    assert "teacher: amp = bf16 is for CUDA, on cpu this trains in fp32" in observer.said
+
+
 def test_a_run_is_watched_by_pictures_of_the_training_set(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     from ganlet.metrics import extract, feature_net, frechet_distance, moments
     from ganlet.pipeline import train_teacher

@@ -105,6 +105,8 @@ class Workplace:
             return stage
         self.move_aside(folder, key)
         device = pick_device(self.recipe.run.device)
+        if plan.train.amp != "off" and place_of(device) == "cpu":
+            self.observer.say(f"{plan.stage}: amp = {plan.train.amp} is for CUDA, on {device} this trains in fp32")
         plan = with_feature_net(plan, self.recipe)
         predicted = forecast(plan, place_of(device))
         write_json(folder / FORECAST, predicted.as_json())

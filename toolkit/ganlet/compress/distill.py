@@ -5,7 +5,7 @@ from ganlet.compress.freeze import require_penalty_is_valid, require_same_pictur
 from ganlet.compress.importance import channel_scores
 from ganlet.errors import GanletError
 from ganlet.losses.perceptual import weights_path
-from ganlet.models import Critic, Generator, GeneratorConfig, build_generator, copy_strongest_channels
+from ganlet.models import Critic, Generator, GeneratorConfig, build_generator, copy_strongest_channels, hidden_pairs
 from ganlet.models.init import can_start_from
 from ganlet.recipe import Distill, Recipe
 from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
@@ -27,6 +27,12 @@ def distill_plan(recipe: Recipe, source: Stage) -> Plan:
         obstacle = can_start_from(build_generator(student), build_generator(teacher))
         if obstacle:
             raise GanletError(f'distill.init = "teacher" is not possible: {obstacle}; set distill.init = "random".')
+    for term in ("adapters", "relation"):
+        if getattr(distill, term) and not hidden_pairs(student, teacher):
+            raise GanletError(
+                f"distill.{term}: no hidden layer of the student has maps of the same size as one of its teacher's; "
+                f"set distill.{term} = 0, or give the student its teacher's strides."
+            )
     if distill.perceptual:
         weights_path()
     return Plan(

@@ -30,13 +30,14 @@ def variant_name(precision: str, profile: str | None = None, tune: bool = False)
     Raises GanletError for an unknown precision or profile.
     """
     usual = usual_profile(precision)
-    parts = ["generator"] if precision == "fp32" else ["generator", precision]
-    if tune:
-        parts.append("tuned")
-    elif profile is not None and profile != usual:
+    if profile is None or profile == usual:
+        parts = [] if precision == "fp32" else [precision]
+    else:
         profile_named(profile)
-        parts = ["generator", profile] if profile.endswith(precision) else [*parts, profile]
-    return ".".join([*parts, "onnx"])
+        own = profile.endswith(f"-{precision}")
+        of_any = not profile.endswith(tuple(f"-{other}" for other in get_args(Precision)))
+        parts = [profile] if own or (of_any and precision == "fp32") else [precision, profile]
+    return ".".join(["generator", *parts, *(["tuned"] if tune else []), "onnx"])
 
 
 def usual_profile(precision: str) -> str:

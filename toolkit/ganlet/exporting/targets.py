@@ -20,7 +20,7 @@ from ganlet.exporting.onnx_files import export_onnx_file
 from ganlet.exporting.programs import export_program
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
-from ganlet.recipe import Quantize, Recipe, Verify, load_recipe
+from ganlet.recipe import Recipe, Verify, load_recipe
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,10 @@ def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -
     for target in recipe.export.targets:
         to, precision = WORDS.get(target, (target, "fp32"))
         if (to, precision) != ("onnx", "fp32"):
-            profile = _measured_profile(recipe) if (to, precision) == ("onnx", "int8") else None
+            profile = recipe.int8_profile if (to, precision) == ("onnx", "int8") else None
             made += TARGETS[to](stage, run, replace(wish, precision=precision, profile=profile), observer)
     _expect(stage, run)
     return made
-
-
-def _measured_profile(recipe: Recipe) -> str | None:
-    """The profile that a step of [[compress]] measured int8 in, and trained for; None where none did."""
-    return next((step.profile for step in recipe.compress if isinstance(step, Quantize)), None)
 
 
 WORDS = {"onnx-fp16": ("onnx", "fp16"), "onnx-int8": ("onnx", "int8"), "executorch-int8": ("executorch", "int8")}

@@ -133,7 +133,7 @@ def _run(plan: Plan, tracker: LiveStorages, place: Place) -> slice:
     before_last = after_last = 0
     with FakeTensorMode():
         state = build_state(plan, None, "cpu")
-        state.autocast = train.amp != "off"
+        state.autocast = train.amp != "off" and place == "cuda"
         _name_tensors(state, tracker)
         pictures = torch.zeros(shape)
         tracker.overlook(pictures)  # on the processor they lie in numpy's memory, which torch's allocator does not see

@@ -42,7 +42,7 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     if distill is not None:
         yield from _student_faults(distill)
     trained = {"teacher", "transfer", "distill"} & sections.keys()
-    if not trained and "compress" not in sections:
+    if not trained and sections.get("compress", ()) == ():  # one that did not parse is None
         yield "recipe: there is nothing to do; give a [teacher], a [transfer] or a [distill] section"
     yield from step_faults(sections.get("compress") or (), bool(trained), sections.get("export", Export()))
     if transfer is not None and teacher is not None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from ganlet.recipe.compressing import Distill, Step
+from ganlet.recipe.compressing import Distill, Quantize, Step
 from ganlet.recipe.sections import Budget, Data, Export, Run, Search, Section, Teacher, Transfer, Verify
 
 
@@ -28,6 +28,11 @@ class Recipe(Section):
     def step(self, method: str) -> int | None:
         """Which table of [[compress]] has this method, from 0; None where none has."""
         return next((number for number, step in enumerate(self.compress) if step.method == method), None)
+
+    @property
+    def int8_profile(self) -> str | None:
+        """The profile that a step of [[compress]] measures int8 in, and trains for; None where none does."""
+        return next((step.profile for step in self.compress if isinstance(step, Quantize)), None)
 
     def key(self, *sections: str, **more: str) -> str:
         """SHA-256 of the named sections, the seed and `more`: what a stage depends on.

@@ -53,7 +53,14 @@ class Measured:
 
 def artefact_names(recipe: Recipe) -> list[str]:
     """generator.onnx, and the other files that the recipe's targets ask for."""
-    return list(dict.fromkeys([ONNX, *(FILES[target] for target in recipe.export.targets if target in FILES)]))
+    return list(_files(recipe).values())
+
+
+def _files(recipe: Recipe) -> dict[str, str]:
+    files: dict[str, str] = {target: FILES[target] for target in ("onnx", *recipe.export.targets) if target in FILES}
+    if "onnx-int8" in files and recipe.int8_profile == "trt-int8":  # the one that [[compress]] measured
+        files["onnx-int8"] = "generator.trt-int8.onnx"
+    return files
 
 
 def open_artefacts(run: Path, recipe: Recipe, stages: Mapping[str, Stage]) -> list[Artefact]:
@@ -61,22 +68,26 @@ def open_artefacts(run: Path, recipe: Recipe, stages: Mapping[str, Stage]) -> li
 
     Raises GanletError for one that is missing, damaged, or not made of a stage of this run.
     """
-    return [_open(run, name, stages) for name in artefact_names(recipe)]
+    made = []
+    for target, name in _files(recipe).items():
+        to, _, precision = target.partition("-")
+        remedy = f"ganlet export {run} --to {to}" + (f" --precision {precision}" if precision else "")
+        remedy += "" if name == FILES[target] else f" --profile {recipe.int8_profile}"
+        made.append(_open(run / name, precision or "fp32", stages, remedy))
+    return made
 
 
-def _open(run: Path, name: str, stages: Mapping[str, Stage]) -> Artefact:
-    to, _, precision = next(target for target, file in FILES.items() if file == name).partition("-")
-    remedy = f"`ganlet export {run} --to {to}" + (f" --precision {precision}`" if precision else "`")
-    path = run / name
+def _open(path: Path, precision: str, stages: Mapping[str, Stage], remedy: str) -> Artefact:
+    run = path.parent
     if not path.is_file():
-        raise GanletError(f"{run} has no {name}; make it with {remedy}.")
-    made_from = manifest_entry(run, name).get("made_from")
+        raise GanletError(f"{run} has no {path.name}; make it with `{remedy}`.")
+    made_from = manifest_entry(run, path.name).get("made_from")
     for stage_name, stage in stages.items():
         if made_from == {"stage": stage_name, "weights_sha256": stage.weights_sha256}:
-            return Artefact(path, precision or "fp32", stage, open_runner(path))
+            return Artefact(path, precision, stage, open_runner(path))
     raise GanletError(
         f"{path} was not made from any stage of {run} (the weights' SHA-256 in manifest.json is of none); "
-        f"export it again with {remedy}."
+        f"export it again with `{remedy}`."
     )
 
 
