@@ -144,6 +144,10 @@ def test_a_reader_that_has_enough_ends_the_pipe_quietly(words: list[str]) -> Non
         (["--walk", "w.gif", "--raw"], ["--walk and --raw"]),
         (["--out", "x", "--format", "bmp"], ["--format bmp; expected png or jpeg"]),
         (["--out", "x", "--format", "jpeg", "--quality", "0"], ["quality of 0; expected 1 to 95"]),
+        (["--out", "x", "--quality", "50"], ["--format png has no use for --quality"]),
+        (["--walk", "x.gif", "--grid", "--format", "jpeg"], ["--walk has no use for --grid and --format"]),
+        (["--raw", "--fps", "3"], ["--raw has no use for --fps"]),
+        (["--out", "x", "--frames", "3", "--fps", "3"], ["--out has no use for --frames and --fps"]),
         (["--walk", "w.avi"], ["w.avi", ".webp"]),
         (["--walk", "w.gif", "--fps", "0"], ["0 frames a second"]),
         (["--walk", "w.gif", "--frames", "0"], ["0 frames from"]),
@@ -192,6 +196,7 @@ def test_the_shipped_example_confirms_itself_without_torch(tmp_path: Path) -> No
 def test_verify_takes_a_run_or_an_artifact(ganlet: Callable[..., Answer], tmp_path: Path) -> None:
     expect_refused(ganlet("verify"), "Got no run and no --artifact")
     expect_refused(ganlet("verify", KITTENS, "--artifact", GENERATOR), "Got both a run and --artifact")
+    expect_refused(ganlet("verify", KITTENS, "--provider", "openvino"), "Got --provider with a run", "--artifact FILE")
     expect_refused(ganlet("verify", "--artifact", tmp_path / "gone.onnx"), "gone.onnx is no file")
     expect_refused(ganlet("verify", "--artifact", GENERATOR, "--provider", "tpu"), "tpu")
 

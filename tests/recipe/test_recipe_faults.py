@@ -229,6 +229,31 @@ def test_each_contradiction_is_the_only_fault(tables: Tables, changes: Tables, e
     assert fault.startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"export.gpus": ["gtx-1660-ti"]}, "export.gpus: engines alone"),
+        ({"distill.init": "random", "distill.importance": "diversity"}, "distill.importance: random weights"),
+        ({"distill.alpha": 0.0, "distill.features": 0.0, "distill.gate": 0.8}, "distill.gate: no part of this loss"),
+        ({"distill.alpha": 0.0, "distill.features": 0.0, "distill.real_share": 0.5}, "distill.real_share: no part"),
+        ({"teacher.train.gradient_penalty": 5.0}, "teacher.train.gradient_penalty: loss = "),
+        ({"teacher.loss": "wgan-gp", "teacher.train.real_label_low": 0.8}, "teacher.train.real_label_low: loss = "),
+        ({"data.skip_bad": True}, "data.skip_bad: source = "),
+        ({"data.source": "folder", "data.path": "x", "data.count": 12}, "data.count: source = "),
+    ],
+)
+def test_a_key_without_any_use_is_a_fault(tables: Tables, changes: Tables, expected: str) -> None:
+    for path, value in changes.items():
+        put(tables, path, value)
+    (fault,) = faults(tables)
+    assert fault.startswith(expected)
+
+
+def test_a_recipe_with_every_default_written_out_has_no_fault(tables: Tables) -> None:
+    written = parse_recipe(tables).model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert parse_recipe(written) == parse_recipe(tables)
+
+
 def test_a_student_by_a_fraction_of_its_teachers_widths(tables: Tables) -> None:
     del tables["distill"]["widths"]
     put(tables, "distill.width", 0.5)
@@ -412,6 +437,8 @@ def test_settling_on_int8_has_defaults_of_its_own(tables: Tables) -> None:
     [
         ({"lr": [1e-2, 1e-3]}, "search.lr: value error, the first value must not be above the second"),
         ({"widths": [0.0, 1.0]}, "search.widths.0: input should be greater than 0"),
+        ({"features": [-1.0, 1.0]}, "search.features.0: input should be greater than or equal to 0"),
+        ({"features": [2.0, 1.0]}, "search.features: value error, the first value must not be above the second"),
         ({"trails": 3}, "search.trails: unknown key; did you mean trials?"),
         ({"pixel": []}, "search.pixel: tuple should have at least 1 item"),
     ],

@@ -183,3 +183,13 @@ def test_a_student_of_the_teachers_channels_is_no_wider_than_it(tiny_tables: dic
     assert suggest(Low(), recipe.search, recipe.distill, [12, None]).widths == (12, 32)
     free = suggest(Low(), recipe.search, recipe.distill, None)  # its layers are others than the student's
     assert free.widths == (48, 32) and free.init == "random"
+
+
+@pytest.mark.parametrize("span", [(0.0, 2.0), (0.0, 0.0)])
+def test_what_is_off_by_default_can_stay_off_in_a_search(
+    tiny_tables: dict[str, Any], span: tuple[float, float]
+) -> None:
+    recipe = parse_recipe(tiny_tables | {"search": {"features": span}})
+    drawn = {"width1": 1.0, "width2": 1.0, "init": "random", "alpha": 0.1, "lr": 1e-3, "features": 0.0, "pixel": "l1"}
+    assert recipe.search is not None and recipe.distill is not None
+    assert suggest(optuna.trial.FixedTrial(drawn), recipe.search, recipe.distill, None).features == 0.0

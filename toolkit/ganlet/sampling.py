@@ -195,6 +195,7 @@ def _check(wanted: Wanted) -> None:
     if len(ways) != 1:
         got = " and ".join(ways) or "none"
         raise GanletError(f"Got {got} of --out FOLDER, --walk FILE and --raw; expected one: where the pictures go.")
+    _require_use(wanted)
     if wanted.picture_format not in FORMATS:
         raise GanletError(f"Got --format {wanted.picture_format}; expected {' or '.join(FORMATS)}.")
     if wanted.picture_format == "jpeg":
@@ -205,6 +206,22 @@ def _check(wanted: Wanted) -> None:
         _check_pipe()
     elif wanted.walk is not None:
         check_movie(wanted.walk, wanted.fps)
+
+
+def _require_use(wanted: Wanted) -> None:
+    """Raise GanletError for an option that this way of drawing does not have: ignoring it would look like doing it."""
+    usual = Wanted()
+    of_folder = {"grid": "--grid", "picture_format": "--format", "quality": "--quality"}
+    of_walk = {"frames": "--frames", "fps": "--fps"}
+    if wanted.out is not None:
+        way, wrong = "--out", of_walk
+        if wanted.picture_format == "png" and wanted.quality != usual.quality:
+            raise GanletError("--format png has no use for --quality; leave that out, or choose --format jpeg.")
+    else:
+        way, wrong = ("--walk", of_folder) if wanted.walk is not None else ("--raw", of_folder | of_walk)
+    useless = [option for name, option in wrong.items() if getattr(wanted, name) != getattr(usual, name)]
+    if useless:
+        raise GanletError(f"{way} has no use for {' and '.join(useless)}; leave that out.")
 
 
 def _check_pipe() -> None:

@@ -24,6 +24,7 @@ from ganlet.search import (
     choose,
     front_numbers,
     open_study,
+    require_optuna,
     run_search,
     suggest,
     trials_of,
@@ -126,6 +127,7 @@ def search_recipe(
     search = recipe.search
     if search is None or recipe.distill is None:
         raise GanletError(f"Recipe {recipe.run.name} has no [search] section; add one, it may be empty.")
+    require_optuna()  # before all pictures are read
     place = Workplace.open(recipe, run, observer)
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
     study = open_study(storage or f"sqlite:///{(run / FOLDER / 'study.sqlite3').absolute()}", study_name(recipe, place))

@@ -79,6 +79,10 @@ def verify(
         raise GanletError(
             f"Got {'no run and no' if run is None else 'both a run and'} --artifact; expected one of them."
         )
+    if run is not None and provider != "auto":
+        raise GanletError(
+            "Got --provider with a run, but it chooses what runs a single file; leave it out, or give --artifact FILE."
+        )
     if artifact is not None:
         _verify_artifact(artifact, provider, as_json)
         return

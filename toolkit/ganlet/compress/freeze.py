@@ -10,7 +10,8 @@ from ganlet.training.steps import adversarial_step
 
 
 def transfer_plan(recipe: Recipe, source: Stage) -> Plan:
-    """Training on from `source` with the first layers frozen: no gradients, no optimiser state, no stored activations.
+    """Training on from `source` with the first layers frozen: no gradients and no optimiser state of them, no stored
+    activations of the generator's.
 
     Where the recipe leaves their number open, it is the largest: the least memory that there can be. Raises GanletError
     when nothing would be left to train, or when the pictures have another shape.

@@ -21,6 +21,7 @@ from ganlet.recipe.faults import (
     sentence,
     valid_keys,
 )
+from ganlet.recipe.useless import useless_keys
 from ganlet.recipe.whole import Recipe
 
 OFF = "off"  # the value of a whole section in an override that takes it away
@@ -68,7 +69,7 @@ def parse_recipe(tables: dict[str, Any], origin: str = "recipe") -> Recipe:
         except (ValueError, RecursionError) as error:
             faults.append(f"{name}: {error}")
             sections[name] = None
-    faults = list(dict.fromkeys([*faults, *contradictions(sections)]))
+    faults = list(dict.fromkeys([*faults, *contradictions(sections), *useless_keys(sections)]))
     if faults:
         listed = "\n  ".join(faults)
         raise GanletError(

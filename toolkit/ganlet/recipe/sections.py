@@ -211,7 +211,7 @@ class Search(Section):
     """Widths are multiples of this."""
     alpha: Annotated[tuple[Fraction, Fraction], AfterValidator(_rising)] = (0.01, 0.3)
     lr: Annotated[tuple[LearningRate, LearningRate], AfterValidator(_rising)] = (2e-4, 2e-3)
-    features: PositiveSpan = (0.1, 30.0)
+    features: Annotated[tuple[Weight, Weight], AfterValidator(_rising)] = (0.1, 30.0)
     pixel: Annotated[tuple[Literal["mse", "l1"], ...], Field(min_length=1)] = ("mse", "l1")
     init: Annotated[tuple[Literal["random", "teacher"], ...], Field(min_length=1)] = ("random", "teacher")
 

@@ -2,7 +2,7 @@
 
 from ganlet.search.front import Candidate, choose, front_numbers, goes_on
 from ganlet.search.space import Point, applied, suggest
-from ganlet.search.study import Objective, Rules, Trial, open_study, run_search, trials_of
+from ganlet.search.study import Objective, Rules, Trial, open_study, require_optuna, run_search, trials_of
 
 __all__ = [
     "Candidate",
@@ -15,6 +15,7 @@ __all__ = [
     "front_numbers",
     "goes_on",
     "open_study",
+    "require_optuna",
     "run_search",
     "suggest",
     "trials_of",

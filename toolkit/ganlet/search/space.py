@@ -29,7 +29,8 @@ class Point:
 def suggest(trial: Suggests, search: Search, base: Distill, most: Sequence[int | None] | None) -> Point:
     """Draw a point. `most` is given where a teacher can start a student: how wide each of its layers may then be.
 
-    Widths, rates and weights are drawn on a logarithmic scale: twice and half are equally far.
+    Widths, rates and weights are drawn on a logarithmic scale, twice and half being equally far; a span that begins at
+    0 evenly.
     """
     multiples = [
         trial.suggest_float(f"width{number}", *search.widths, log=True) for number in range(1, len(base.widths) + 1)
@@ -43,7 +44,7 @@ def suggest(trial: Suggests, search: Search, base: Distill, most: Sequence[int |
         widths=widths,
         alpha=trial.suggest_float("alpha", *search.alpha, log=search.alpha[0] > 0),
         lr=trial.suggest_float("lr", *search.lr, log=True),
-        features=trial.suggest_float("features", *search.features, log=True),
+        features=trial.suggest_float("features", *search.features, log=search.features[0] > 0),
         pixel=trial.suggest_categorical("pixel", list(search.pixel)),
         init=init,
     )

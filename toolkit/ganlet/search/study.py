@@ -66,18 +66,26 @@ class Trial:
         return self.model_mb, self.distances[rung], self.latency_ms
 
 
+def require_optuna() -> None:
+    """Raise GanletError when Optuna is not installed."""
+    try:
+        import optuna  # noqa: F401
+        import sqlalchemy  # noqa: F401
+    except ImportError as error:
+        raise GanletError(
+            f'A search needs {error.name}, not installed here; run `pip install "ganlet[search]"` first.'
+        ) from error
+
+
 def open_study(storage: str, name: str) -> Any:
     """The Optuna study of that name, made where there is none.
 
     Raises GanletError when Optuna is not installed, or the storage cannot be reached.
     """
-    try:
-        import optuna
-        from sqlalchemy.exc import SQLAlchemyError
-    except ImportError as error:
-        raise GanletError(
-            f'A search needs {error.name}, not installed here; run `pip install "ganlet[search]"` first.'
-        ) from error
+    require_optuna()
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         return optuna.create_study(storage=storage, study_name=name, directions=["minimize"] * 3, load_if_exists=True)
