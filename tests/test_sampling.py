@@ -67,11 +67,14 @@ def test_a_count_cuts_the_ranges() -> None:
     assert choose(Wanted(indices="5-7,20-", count=5)) == (range(5, 8), range(20, 22))
     assert choose(Wanted(indices="5-7,20-", count=2)) == (range(5, 7),)
     assert choose(Wanted(indices="5-", raw=True)) == (range(5, END),)
+    assert choose(Wanted(indices="0-", raw=True)) == (range(END),)  # longer than len() can tell
+    assert choose(Wanted(indices="0-", count=2)) == (range(2),)
     assert choose(Wanted()) == (range(64),) and choose(Wanted(walk=Path("a.gif"), start=3)) == (range(3, 11),)
     for wanted, words in (
         (Wanted(indices="5-"), "have no end"),
         (Wanted(indices="5", start=5), "both --indices and --start"),
         (Wanted(count=0), "count of 0"),
+        (Wanted(count=10**20), "less than 9223372036854775808"),
     ):
         with pytest.raises(GanletError, match=words):
             choose(wanted)
@@ -147,10 +150,13 @@ def test_a_reader_that_has_enough_ends_the_pipe_quietly(words: list[str]) -> Non
         (["--out", "x", "--quality", "50"], ["--format png has no use for --quality"]),
         (["--walk", "x.gif", "--grid", "--format", "jpeg"], ["--walk has no use for --grid and --format"]),
         (["--raw", "--fps", "3"], ["--raw has no use for --fps"]),
+        (["--walk", "-", "--fps", "3"], ["--walk has no use for --fps"]),
         (["--out", "x", "--frames", "3", "--fps", "3"], ["--out has no use for --frames and --fps"]),
         (["--walk", "w.avi"], ["w.avi", ".webp"]),
         (["--walk", "w.gif", "--fps", "0"], ["0 frames a second"]),
         (["--walk", "w.gif", "--frames", "0"], ["0 frames from"]),
+        (["--walk", "w.gif", "--frames", "5000000000"], ["5000000000 frames from", "1 to 1000000"]),
+        (["--out", "x", "--threads", "99999999999"], ["--threads 99999999999; expected 1 to 1024"]),
         (["--walk", "w.gif", "-n", "1"], ["two pictures or more"]),
         (["--walk", "w.gif", "--label", "1"], ["not conditional"]),
         (["--out", "x", "--indices", "9-3"], ["runs backwards"]),

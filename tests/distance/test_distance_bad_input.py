@@ -1,6 +1,7 @@
 """What `ganlet fid` refuses: one sentence on stderr, exit code 2, nothing on stdout."""
 
 import stat
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -125,12 +126,27 @@ def test_statistics_that_are_none(ganlet: Call, net: Path, pictures: Pictures, t
     for name, arrays, words in (
         ("shape", {"mu": np.zeros(12), "sigma": np.eye(11)}, "expected (d,) and (d, d)"),
         ("nan", {"mu": np.full(12, np.nan), "sigma": np.eye(12)}, "not finite"),
+        ("huge", {"mu": np.full(12, 1e200), "sigma": np.eye(12)}, "beyond 1e+100"),
         ("keys", {"mean": np.zeros(12)}, "holds mean, expected mu and sigma"),
         ("pickle", {"mu": np.array([{}], dtype=object), "sigma": np.eye(12)}, "is not a whole .npz"),
         ("other", {"mu": np.zeros(2048), "sigma": np.eye(2048)}, "2048 features a picture but quarters gives 12"),
     ):
         np.savez(tmp_path / f"{name}.npz", **arrays)
         expect_refused(ganlet("fid", a, tmp_path / f"{name}.npz", "--features", net), f"{name}.npz", words)
+
+
+def test_damaged_statistics(ganlet: Call, net: Path, pictures: Pictures, tmp_path: Path) -> None:
+    a, path = pictures("a"), tmp_path / "deflate.npz"
+    np.savez_compressed(path, mu=np.random.default_rng(0).random(12), sigma=np.eye(12))
+    content = bytearray(path.read_bytes())
+    content[60:90] = b"\xff" * 30
+    path.write_bytes(content)
+    expect_refused(ganlet("fid", a, path, "--features", net), "deflate.npz", "is not a whole .npz")
+    header = b"\x93NUMPY\x01\x00" + struct.pack("<H", 118)
+    header += f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({10**14},), }}".ljust(117).encode() + b"\n"
+    with zipfile.ZipFile(tmp_path / "claims.npz", "w") as archive:
+        archive.writestr("mu.npy", header)
+    expect_refused(ganlet("fid", a, tmp_path / "claims.npz", "--features", net), "claims.npz", "is not a whole .npz")
 
 
 def test_statistics_of_another_protocol(ganlet: Call, net: Path, pictures: Pictures, tmp_path: Path) -> None:
@@ -162,6 +178,18 @@ def test_statistics_of_another_protocol(ganlet: Call, net: Path, pictures: Pictu
 def test_options_that_do_not_fit(ganlet: Call, pictures: Pictures, words: tuple[Any, ...], told: str) -> None:
     a = pictures("a")
     expect_refused(ganlet("fid", a, a, *words), told)
+
+
+def test_options_without_a_use(ganlet: Call, net: Path, pictures: Pictures, tmp_path: Path) -> None:
+    known, path = Statistics(Moments(np.zeros(12), np.eye(12), 50), "", "", "0" * 64), tmp_path / "one.npz"
+    write_statistics(path, known)
+    for words, told in (
+        (("--samples", 100, "--size", 32), "no use for --size and --samples"),
+        (("--weights", "none.pth"), "no use for --weights"),
+        (("--features", "nonsense"), "names no net of these statistics; expected lite0"),
+        (("--seed", -3), "--seed -3"),
+    ):
+        expect_refused(ganlet("fid", path, path, *words), told)
 
 
 def test_weights_of_the_wrong_hash(ganlet: Call, pictures: Pictures, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from ganlet.metrics import (
     proportion,
 )
 from ganlet.metrics.frechet import frechet_influence
-from ganlet.metrics.intervals import figure, mean_figure
+from ganlet.metrics.intervals import figure, mean_figure, paired_figure
 from ganlet.metrics.kernel import kernel_influence
 
 DIM, COUNT = 5, 500
@@ -57,6 +57,20 @@ def test_kernel_interval_is_as_wide_as_a_true_bootstrap() -> None:
     x, y = (part[:250] for part in sets(0))
     linear = figure(*kernel_influence(x, y))
     assert (linear.high - linear.low) / brute_force_width(kernel_distance, x, y) == pytest.approx(1, abs=0.2)
+
+
+def test_sets_of_the_same_latents_are_resampled_as_pairs() -> None:
+    """A student that draws nearly what its teacher does: as wide as the bootstrap of pairs."""
+    x, noise = np.random.default_rng(3).standard_normal((2, COUNT, DIM))
+    y = 1.2 * x + 0.3 * noise
+    generator, drawn = np.random.default_rng(1), []
+    for _ in range(400):
+        picks = generator.integers(0, COUNT, COUNT)
+        drawn.append(frechet(x[picks], y[picks]))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    paired, separate = paired_figure(*frechet_influence(x, y)), figure(*frechet_influence(x, y))
+    assert (paired.high - paired.low) / (high - low) == pytest.approx(1, abs=0.2)
+    assert paired.high - paired.low < 0.6 * (separate.high - separate.low) and paired.value == separate.value
 
 
 def test_frechet_interval_covers_the_truth() -> None:

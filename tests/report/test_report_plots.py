@@ -36,6 +36,15 @@ def test_no_two_graphs_share_an_id_and_every_reference_is_met(run: Path) -> None
     }
 
 
+def test_a_folders_name_is_never_markup_nor_a_template(run: Path, tmp_path: Path) -> None:
+    for name in ('x"><b>forged', r"a\g<zz>"):
+        stage = tmp_path / name
+        stage.mkdir()
+        (stage / "metrics.jsonl").write_bytes((run / "teacher" / "metrics.jsonl").read_bytes())
+        svg = "".join(plot.svg for plot in loss_plots(stage))
+        assert svg.count("<svg") == 2 and "forged" not in svg and "zz" not in svg
+
+
 def test_thinning_keeps_the_ends_of_every_stretch() -> None:
     x = np.arange(20_000.0)
     y = np.sin(x / 900)
@@ -49,7 +58,9 @@ def test_thinning_keeps_the_ends_of_every_stretch() -> None:
 def test_a_log_with_damaged_lines_or_none_at_all_is_no_fault(tmp_path: Path) -> None:
     assert loss_plots(tmp_path) == []
     good = json.dumps({"step": 25, "critic_loss": 1.0, "note": "x", "generator_loss": None})
-    (tmp_path / "metrics.jsonl").write_text(f'{good}\n[1]\n{{"critic_loss": 2}}\n{{"step": 50, "critic_lo')
+    (tmp_path / "metrics.jsonl").write_text(
+        f'{good}\n[1]\n{{"critic_loss": 2}}\n{"[" * 200_000}\n{{"step": 50, "critic_lo'
+    )
     assert read_log(tmp_path / "metrics.jsonl") == [{"step": 25.0, "critic_loss": 1.0}]
     (plot,) = loss_plots(tmp_path)
     assert plot.series == ("critic loss",)

@@ -79,7 +79,7 @@ def test_budget_takes_each_limit_from_the_recipe() -> None:
         "latency": (3.0, "failed"),
     }
     (imported,) = check_budget(Budget(training_memory_mib=50), training_peaks_mib=[], model_mb=0.5, footprint=FOOTPRINT)
-    assert imported.status == "not_verified"
+    assert imported.status == "not_verified" and "no stage of this run was trained here" in imported.reason
 
 
 def test_the_report_keeps_its_contract(finished_run: Path) -> None:
@@ -130,10 +130,12 @@ def test_the_exported_file_itself_is_judged(copy_of_run: Path) -> None:
     assert report["stages"]["student"]["quality"] == before["stages"]["student"]["quality"]
 
 
-def test_verification_is_skipped_only_while_nothing_changes(copy_of_run: Path) -> None:
+def test_verification_is_skipped_only_while_nothing_changes(copy_of_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = place_of(copy_of_run)
     before = read_json(copy_of_run / "report.json")
     assert verify(place) == before and "skipped" in place.observer.said[-1]  # type: ignore[attr-defined]
+    monkeypatch.setattr("os.cpu_count", lambda: 1234)  # as if the folder had been copied to another machine
+    assert verify(place)["provenance"]["machine"]["cores"] == 1234
     recipe = place.recipe.model_copy(update={"budget": Budget(model_mb=0.0001)})
     report = verify(place_of(copy_of_run, recipe))
     assert report["verdict"] == "failed" and report["budget"][0]["status"] == "failed"

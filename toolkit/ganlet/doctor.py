@@ -152,7 +152,11 @@ def _card(cards: str) -> Finding:
         return Finding("graphics card", "ready", f"{cards}; torch is not installed")
     try:
         child = subprocess.run(
-            [sys.executable, "-c", _TORCH_CARDS], capture_output=True, text=True, timeout=_TORCH_TIMEOUT_S, check=False
+            [sys.executable, "-P", "-c", _TORCH_CARDS],
+            capture_output=True,
+            text=True,
+            timeout=_TORCH_TIMEOUT_S,
+            check=False,
         )
         usable = int(json.loads(child.stdout or "0"))
     except (subprocess.TimeoutExpired, ValueError):

@@ -119,13 +119,14 @@ def disk_mb(plans: "Sequence[Plan]") -> float:
     return total
 
 
+PACKAGES = (  # by the names that they are imported by
+    *("torch", "onnx", "onnxscript", "safetensors", "torch_pruning", "scipy", "sklearn", "jinja2", "matplotlib"),
+)
+
+
 def require_training_packages() -> None:
     """Raise GanletError naming what is missing of the packages that training, export and verification need."""
-    missing = [
-        name
-        for name in ("torch", "onnx", "onnxscript", "safetensors", "torch_pruning", "scipy", "jinja2", "matplotlib")
-        if not find_spec(name)
-    ]
+    missing = [name for name in PACKAGES if not find_spec(name)]
     if missing:
         raise GanletError(
             f'This needs {", ".join(missing)}, not installed here; run `pip install "ganlet[train,cpu]"` first.'

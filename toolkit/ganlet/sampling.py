@@ -21,6 +21,7 @@ from ganlet.observer import Observer
 
 END = 2**63  # no picture has this index
 PIPE = Path("-")
+MOST_FRAMES, MOST_THREADS = 1_000_000, 1024
 USUAL_COUNT, USUAL_KEYS = 64, 8  # pictures in a folder, pictures that a walk goes through
 
 
@@ -106,8 +107,8 @@ def choose(wanted: Wanted) -> tuple[range, ...]:
     """
     if wanted.indices is not None and wanted.start is not None:
         raise GanletError("Got both --indices and --start; give one of them.")
-    if wanted.count is not None and wanted.count < 1:
-        raise GanletError(f"Got a count of {wanted.count} pictures; expected 1 or more.")
+    if wanted.count is not None and not 1 <= wanted.count < END:
+        raise GanletError(f"Got a count of {wanted.count} pictures; expected 1 or more, and less than {END}.")
     if wanted.indices is None:
         start = wanted.start or 0
         count = wanted.count or (USUAL_COUNT if wanted.walk is None else USUAL_KEYS)
@@ -115,8 +116,9 @@ def choose(wanted: Wanted) -> tuple[range, ...]:
     left = END if wanted.count is None else wanted.count
     chosen = []
     for indices in parse_indices(wanted.indices):
-        chosen.append(indices[:left])
-        left -= len(chosen[-1])
+        taken = min(left, indices.stop - indices.start)  # len() ends at 2^63 - 1
+        chosen.append(range(indices.start, indices.start + taken))
+        left -= taken
         if left == 0:
             break
     if chosen[-1].stop == END and not wanted.piped:
@@ -139,6 +141,11 @@ def pipe(pictures: Iterator[NDArray[np.uint8]]) -> int:
     except BrokenPipeError:
         # The reader has enough, as `head` has. Python would flush once more as it ends, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise GanletError(
+            f"Standard output took {written} pictures and no more ({error.strerror or error}); free some space there."
+        ) from error
     return written
 
 
@@ -185,7 +192,7 @@ def _walk(sampler: Sampler, indices: Sequence[range], wanted: Wanted, observer: 
 
 
 def _count(indices: Sequence[range]) -> int:
-    return sum(map(len, indices))
+    return sum(chosen.stop - chosen.start for chosen in indices)
 
 
 def _check(wanted: Wanted) -> None:
@@ -200,8 +207,11 @@ def _check(wanted: Wanted) -> None:
         raise GanletError(f"Got --format {wanted.picture_format}; expected {' or '.join(FORMATS)}.")
     if wanted.picture_format == "jpeg":
         encode_jpeg(np.zeros((1, 1, 1), np.uint8), wanted.quality)  # refuses a quality out of range
-    if wanted.frames < 1:
-        raise GanletError(f"Got {wanted.frames} frames from picture to picture; expected 1 or more.")
+    if wanted.frames < 1 or (wanted.frames > MOST_FRAMES and not wanted.piped):
+        most = "or more" if wanted.piped else f"to {MOST_FRAMES}"
+        raise GanletError(f"Got {wanted.frames} frames from picture to picture; expected 1 {most}.")
+    if wanted.threads is not None and not 1 <= wanted.threads <= MOST_THREADS:
+        raise GanletError(f"Got --threads {wanted.threads}; expected 1 to {MOST_THREADS}.")
     if wanted.piped:
         _check_pipe()
     elif wanted.walk is not None:
@@ -219,6 +229,7 @@ def _require_use(wanted: Wanted) -> None:
             raise GanletError("--format png has no use for --quality; leave that out, or choose --format jpeg.")
     else:
         way, wrong = ("--walk", of_folder) if wanted.walk is not None else ("--raw", of_folder | of_walk)
+        wrong |= {"fps": "--fps"} if wanted.piped else {}
     useless = [option for name, option in wrong.items() if getattr(wanted, name) != getattr(usual, name)]
     if useless:
         raise GanletError(f"{way} has no use for {' and '.join(useless)}; leave that out.")

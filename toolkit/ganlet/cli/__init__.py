@@ -1,5 +1,6 @@
 """The command line: one command a verb; each parses, calls one function and prints one result."""
 
+import io
 import sys
 from typing import Annotated
 
@@ -42,6 +43,9 @@ def _main(
 def main() -> None:
     """Entry point: run a command; a fault becomes one sentence on stderr and exit code 2, a stop exit code 130."""
     install()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # the name of a file need not be text, and is told all the same
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in sys.argv[1:]
     try:
         app(standalone_mode=True, prog_name="ganlet")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ganlet.errors import GanletError
 
+MOST = 2**16  # of latent, channels, sides and classes: beyond it a file is none of ours, or wants to fill the memory
+
 
 @dataclass(frozen=True)
 class Port:
@@ -65,6 +67,11 @@ def read_contract(path: Path, inputs: Sequence[Port], outputs: Sequence[Port], m
     expected = {"ganlet_schema": "1", "latent": str(latent_dim), "range": "-1,1"}
     got = {key: metadata.get(key) for key in expected}
     classes = metadata.get("classes", "")
+    if max(latent_dim, channels, height, width) > MOST or len(classes) > len(str(MOST)):
+        raise GanletError(
+            f"{path} asks for more than any generator has: latent {latent_dim}, {channels} x {height} x {width} px, "
+            f"classes {classes[:20] or None!r}; expected at most {MOST} of each, as `ganlet export` makes it."
+        )
     has_classes = classes.isdecimal() and int(classes) >= 1
     if got != expected or has_classes != conditional:
         raise GanletError(

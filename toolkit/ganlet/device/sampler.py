@@ -82,7 +82,10 @@ class Sampler:
         self, indices: Iterable[range], *, seed: int = 0, label: int | None = None
     ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield (index, picture uint8 (H, W, C)) of each index, in order; labels, memory and errors as `stream`."""
-        streams = [(indices.start, self.stream(seed, indices.start, len(indices), label)) for indices in indices]
+        streams = [
+            (indices.start, self.stream(seed, indices.start, indices.stop - indices.start, label))
+            for indices in indices
+        ]
 
         def each() -> Iterator[tuple[int, NDArray[np.uint8]]]:
             for first, chunks in streams:

@@ -45,8 +45,9 @@ def compare_paths(a: Path, b: Path, question: Question, observer: Observer) -> d
 
     Raises GanletError, one sentence, for anything that cannot be compared.
     """
-    question = _as_protocol(question)
+    asked, question = question, _as_protocol(question)
     sides = [_open(path, question, observer) for path in (a, b)]
+    _require_use(sides, asked)
     _preflight(sides, question)
     net = _net(sides, question)
     first, second = (_measure(source, net, observer) for source in sides)
@@ -79,6 +80,8 @@ def compare_paths(a: Path, b: Path, question: Question, observer: Observer) -> d
 
 
 def _as_protocol(question: Question) -> Question:
+    if question.seed < 0:
+        raise GanletError(f"Got --seed {question.seed}; choose a seed from 0 on.")
     if not question.protocol:
         return question
     if question.protocol != BASEWORK:
@@ -89,6 +92,23 @@ def _as_protocol(question: Question) -> Question:
             "leave --features and --samples out."
         )
     return replace(question, features="inception", samples=BASEWORK_SAMPLES)
+
+
+def _require_use(sides: list[Source], question: Question) -> None:
+    """Raise GanletError for an option that these sides have no use for: ignoring it would look like doing it."""
+    kinds = {side.kind for side in sides}
+    useless = ["--size"] if question.size_px is not None and not kinds & {"folder", "zip"} else []
+    if kinds == {"statistics"}:
+        useless += ["--samples"] if question.samples is not None else []
+        useless += ["--weights"] if question.weights is not None or question.weights_name else []
+        if question.features is not None and question.features not in FEATURES:
+            raise GanletError(
+                f"Got --features {question.features}, which names no net of these statistics; expected "
+                f"{', '.join(FEATURES)}, or leave it out."
+            )
+    if useless:
+        told = " and ".join(sorted(kinds))
+        raise GanletError(f"Two sides of the kind {told} have no use for {' and '.join(useless)}; leave that out.")
 
 
 def _open(path: Path, question: Question, observer: Observer) -> Source:

@@ -10,7 +10,7 @@ from ganlet.metrics.extrapolation import frechet_extrapolated
 from ganlet.metrics.features import frechet_metric
 from ganlet.metrics.fidelity import key
 from ganlet.metrics.frechet import Side, couple
-from ganlet.metrics.intervals import figure
+from ganlet.metrics.intervals import figure, paired_figure
 from ganlet.metrics.kernel import SUBSET_SIZE, kernel_influence, kernel_subsets
 from ganlet.metrics.neighbourhoods import neighbourhoods
 
@@ -25,6 +25,8 @@ class Figures:
         self.a, self.b, self.net, self.seed = a, b, net_name, seed
         self.metric = frechet_metric(net_name)
         self.count = a.source.count or b.source.count
+        same_latents = a.source.kind == b.source.kind == "generator" and a.source.count == b.source.count
+        self.figure = paired_figure if same_latents else figure
         self.found: dict[str, dict[str, Any]] = {}
         self.notes: list[str] = []
 
@@ -34,7 +36,7 @@ class Figures:
         a, b = self.a.features, self.b.features
         if a is not None and b is not None:
             psi_a, psi_b = coupled.a.influence(a), coupled.b.influence(b)
-            found = figure(coupled.value, psi_a, psi_b, seed=self.seed, least=0.0)
+            found = self.figure(coupled.value, psi_a, psi_b, seed=self.seed, least=0.0)
             self._add(self.metric, found.interval.as_json())
         else:
             variances = [self._variance(self.a, coupled.a), self._variance(self.b, coupled.b)]
@@ -46,7 +48,7 @@ class Figures:
     def kernel(self) -> None:
         """KID of the whole sample, and over random subsets as the literature prints it."""
         a, b = self._features()
-        sure = figure(*kernel_influence(a, b), seed=self.seed).interval.as_json()
+        sure = self.figure(*kernel_influence(a, b), seed=self.seed).interval.as_json()
         # A subset of all the pictures would have no spread: of few, half are drawn.
         size = max(2, min(SUBSET_SIZE, len(a) // 2, len(b) // 2))
         over = kernel_subsets(a, b, size=size)

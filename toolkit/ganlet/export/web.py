@@ -102,7 +102,7 @@ def read_runtime(folder: Path) -> Runtime:
             f"--wasm {folder} is not the npm package {PACKAGE}: it has no package.json of that name; {get}."
         )
     version = about.get("version")
-    if version not in RUNTIMES:
+    if not isinstance(version, str) or version not in RUNTIMES:
         raise GanletError(
             f"--wasm {folder} is {PACKAGE} {version}, which was never tried; expected {', '.join(RUNTIMES)}, {get}."
         )
@@ -158,7 +158,7 @@ def _index(subject: Subject, model: bytes, runtime: Runtime) -> str:
         title=escape(subject.title),
         facts=json.dumps(facts).replace("<", "\\u003c"),
         runtime_script=f'<script src="{runtime.base}{LOADER}"{integrity} defer></script>',
-        about=f"The generator: {width} x {height} pixels, {subject.precision}, {len(model) / MB:.2f} MB.",
+        about=escape(f"The generator: {width} x {height} pixels, {subject.precision}, {len(model) / MB:.2f} MB."),
         version=runtime.version,
     )
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ganlet.metrics.features import frechet_metric
 from ganlet.metrics.frechet import frechet_influence
-from ganlet.metrics.intervals import Figure, figure
+from ganlet.metrics.intervals import Figure, figure, paired_figure
 from ganlet.metrics.kernel import kernel_influence
 
 
@@ -47,15 +47,24 @@ class Fidelity:
         return {name: figure.interval.as_json() for name, figure in self.figures.items()}
 
 
-def compare(a_features: NDArray[np.generic], b_features: NDArray[np.generic], *, net: str, seed: int = 0) -> Fidelity:
+def compare(
+    a_features: NDArray[np.generic],
+    b_features: NDArray[np.generic],
+    *,
+    net: str,
+    seed: int = 0,
+    same_latents: bool = False,
+) -> Fidelity:
     """Measure `a_features` (N, d), the pictures to judge, against `b_features` (M, d), the reference.
 
-    `net` names the feature net of both; N is the count in the keys. Raises GanletError for fewer than two pictures
-    a side, features that are not finite, or different numbers of features.
+    `net` names the feature net of both; N is the count in the keys. `same_latents`: picture i of both sides is drawn
+    from the same latent. Raises GanletError for fewer than two pictures a side, features that are not finite, or
+    different numbers of features.
     """
     count = len(a_features)
+    interval = paired_figure if same_latents else figure
     # A squared distance is not negative; the unbiased kernel estimate may be.
-    fd = figure(*frechet_influence(a_features, b_features), seed=seed, least=0.0)
-    kid = figure(*kernel_influence(a_features, b_features), seed=seed)
+    fd = interval(*frechet_influence(a_features, b_features), seed=seed, least=0.0)
+    kid = interval(*kernel_influence(a_features, b_features), seed=seed)
     figures = {key(frechet_metric(net), net, count): fd, key("kid", net, count): kid}
     return Fidelity(net, count, MappingProxyType(figures))

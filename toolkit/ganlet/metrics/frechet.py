@@ -129,8 +129,13 @@ def _factor(covariance: Array) -> _Factor:
 
 def _distance(a: Moments, b: Moments, nuclear: float) -> float:
     shift = a.mean - b.mean
-    # Rounding may leave -1e-15 tr for equal sets; a squared distance is not negative.
-    return max(0.0, float(shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2.0 * nuclear))
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = float(shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2.0 * nuclear)
+    if not np.isfinite(found):
+        raise GanletError(
+            "The means and covariances are too large for a distance in float64; measure the pictures again."
+        )
+    return max(0.0, found)  # rounding may leave -1e-15 tr for equal sets; a squared distance is not negative
 
 
 def _svd(matrix: Array, vectors: bool) -> tuple[Array, Array, Array]:

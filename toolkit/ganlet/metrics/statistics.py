@@ -18,6 +18,7 @@ from ganlet.metrics.frechet import Moments
 
 SCHEMA = 1
 MAX_BYTES = 2 * 2**30  # of an unpacked file: 16,000 features
+LARGEST = 1e100  # its square is still a float64
 SYMMETRY = 1e-6  # allowed relative difference of sigma from its transpose
 TEXTS = ("net", "protocol", "data_sha256", "features_sha256")
 UNKNOWN = 0  # count of a file that does not tell it
@@ -112,7 +113,9 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             return {name: opened[name] for name in opened.files}
     except OSError as error:
         raise GanletError(f"Cannot read {path} ({error.strerror or error}); check the path.") from error
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError) as error:
+    except GanletError:
+        raise
+    except Exception as error:  # whatever a damaged or a hostile file makes of zip, deflate, numpy and its headers
         words = (str(error).splitlines() or [type(error).__name__])[0]
         raise GanletError(
             f"{path} is not a whole .npz of arrays ({words}); copy it again or make it again from the pictures."
@@ -125,4 +128,6 @@ def _numbers(path: Path, array: NDArray[Any]) -> NDArray[np.float64]:
     numbers = array.astype(np.float64)
     if not np.isfinite(numbers).all():
         raise GanletError(f"{path} holds values that are not finite numbers; make it again from the pictures.")
+    if np.abs(numbers).max(initial=0.0) > LARGEST:
+        raise GanletError(f"{path} holds values beyond {LARGEST:g}, which no features have; make it again.")
     return numbers

@@ -230,7 +230,7 @@ def _log(run: Path, name: str, stage: Json) -> StageLog:
     folder = _stage_folder(run, name, words(stage, "run"))
     alt = f"Six fixed latents of the {name}, a row for each moment of training, from first to last."
     strip = _picture(folder / "progress" / "strip.png", name, alt, compressed=True)
-    return StageLog(name, strip, tuple(loss_plots(folder)))
+    return StageLog(name, strip, tuple(loss_plots(folder, name)))
 
 
 def _stage_folder(run: Path, name: str, elsewhere: str) -> Path:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,16 +40,21 @@ class Plot:
     is_log: bool
 
 
-def loss_plots(stage: Path) -> list[Plot]:
-    """Graphs of STAGE/metrics.jsonl: distance, losses, the critic's scores, terms of the loss; none without a log."""
+def loss_plots(stage: Path, name: str = "") -> list[Plot]:
+    """Graphs of STAGE/metrics.jsonl: distance, losses, the critic's scores, terms of the loss; none without a log.
+
+    `name` is the stage's own on the page, its folder's unless told. Neither gets into the page: a run from elsewhere
+    may have any.
+    """
     lines = read_log(stage / LOG)
+    own = f"log-{zlib.crc32((name or stage.name).encode(errors='replace')):08x}"
     plots = []
     for title, names in _groups(lines).items():
         series = {name: _thinned(*_points(lines, name)) for name in names}
         positive = all((y > 0).all() for _, y in series.values())
         everything = np.concatenate([y for _, y in series.values()])
         is_log = positive and everything.max() > LOG_SCALE_FROM * everything.min()
-        svg = draw(series, f"{stage.name}-{title}".replace(" ", "-"), is_log)
+        svg = draw(series, f"{own}-{title}".replace(" ", "-"), is_log)
         last_step = int(max(x[-1] for x, _ in series.values()))
         plots.append(Plot(title, svg, tuple(name.replace("_", " ") for name in names), last_step, is_log))
     return plots
@@ -64,7 +70,7 @@ def read_log(path: Path) -> list[dict[str, float]]:
     for line in text.splitlines():
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(found, dict) and number(found, "step") is not None:
             known = {name: number(found, name) for name in found}

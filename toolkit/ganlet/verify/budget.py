@@ -12,13 +12,16 @@ def check_budget(
 ) -> list[Check]:
     """One check for each limit of the recipe. `training_peaks_mib` are those of the stages trained in the run."""
     training = max(training_peaks_mib, default=None)
+    of_training = "highest peak of tensor memory of a training stage"
+    if training is None:
+        of_training = "no stage of this run was trained here; leave the budget out, or train one"
     rows = [
         (
             "training memory",
             "MiB",
             budget.training_memory_mib,
             training,
-            "highest peak of tensor memory of a training stage",
+            of_training,
         ),
         ("model", "MB", budget.model_mb, model_mb, "size of generator.onnx"),
         (

@@ -48,14 +48,15 @@ def document(
             "pictures": len(pictures),
             "skipped": len(pictures.skipped),
             "seed": recipe.run.seed,
-            "machine": {
-                "processor": platform.processor() or platform.machine(),
-                "cores": os.cpu_count(),
-                "device": "cpu",
-            },
+            "machine": machine(),
             "credits": [pictures.credit] if pictures.credit else [],
         },
     }
+
+
+def machine() -> dict[str, Any]:
+    """What a report's times and memory are of."""
+    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "device": "cpu"}
 
 
 def artefact_row(found: Measured, fidelity: FidelityResult) -> dict[str, Any]:

@@ -92,7 +92,11 @@ def measure_fidelity(
     to_data = {name: compare(f, data, net=net_name, seed=seed) for name, f in features.items()}
     baseline = next((name for name in BASELINES if name in features), None)
     others = [name for name in features if name != baseline] if baseline else []
-    to_teacher = {n: compare(features[n], features[baseline], net=net_name, seed=seed) for n in others if baseline}
+    to_teacher = {
+        n: compare(features[n], features[baseline], net=net_name, seed=seed, same_latents=True)
+        for n in others
+        if baseline
+    }
     changes = {n: paired_change_percent(to_data[n].fd, to_data[baseline].fd, seed=seed) for n in others if baseline}
     return FidelityResult(to_data, to_teacher, changes, baseline, features, data)
 

@@ -1,5 +1,6 @@
 """The whole verification of a run: parity, fidelity and budgets on the exported files, written as report.json."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from ganlet.artifact import STAGE_OF_STEP, Stage, find_stage, stages_of
 from ganlet.data import PictureSet
 from ganlet.device import Sampler
 from ganlet.device.runner import Runner
+from ganlet.device.runtimes import installed_onnxruntimes
 from ganlet.files import MB, sha256_file, write_json
 from ganlet.recipe import Recipe
 from ganlet.verify.artefacts import (
@@ -20,7 +22,7 @@ from ganlet.verify.artefacts import (
 )
 from ganlet.verify.budget import check_budget
 from ganlet.verify.checks import Check
-from ganlet.verify.document import Checks, artefact_row, document, stage_row, trust
+from ganlet.verify.document import Checks, artefact_row, document, machine, stage_row, trust
 from ganlet.verify.engine import check_engines, engine_hashes
 from ganlet.verify.fidelity import (
     FidelityResult,
@@ -145,13 +147,18 @@ def stages_with_teacher(run: Path, recipe: Recipe) -> dict[str, Stage]:
 
 
 def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pictures: PictureSet) -> str:
-    """What a report depends on: equal keys mean that it need not be made again."""
+    """What a report depends on: equal keys mean that it need not be made again.
+
+    The machine and its runtime are of it: another one draws at another speed, and may round otherwise.
+    """
+    measured_on = json.dumps([machine(), installed_onnxruntimes()], sort_keys=True)
     weights = {name: stage.weights_sha256 for name, stage in stages.items()}
     return recipe.key(
         "data",
         "verify",
         "budget",
         report=REVISION,
+        machine=measured_on,
         data=pictures.sha256,
         **{name: sha256_file(run / name) if (run / name).is_file() else "" for name in artefact_names(recipe)},
         **engine_hashes(run),
