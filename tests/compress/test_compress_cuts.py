@@ -12,11 +12,12 @@ import torch
 from ganlet.artifact import CRITIC, find_stage, load_stage
 from ganlet.budgeting import budget_recipe
 from ganlet.errors import GanletError
+from ganlet.files import read_json, write_json
 from ganlet.memory.ways import ways_of
 from ganlet.pipeline import prune, run_recipe
 from ganlet.preflight import plans_of
 from ganlet.recipe import Recipe, load_recipe, parse_recipe, save_recipe
-from ganlet.training.load import generator_config_of, load_generator
+from ganlet.training.load import critic_config_of, generator_config_of, load_generator
 from ganlet.workplace import Workplace
 from support import Answer, Silent, expect_refused
 
@@ -39,6 +40,18 @@ def make(tiny_tables: dict[str, Any], finished_run: Path) -> Callable[..., Recip
 def pruned(recipe: Recipe, folder: Path) -> tuple[Any, Silent]:
     seen = Silent()
     return prune(Workplace.open(recipe, folder, seen)), seen
+
+
+def test_what_has_no_critic_is_tuned_without_making_one_up(make: Any, finished_run: Path, tmp_path: Path) -> None:
+    whole = Path(shutil.copytree(finished_run / "teacher", tmp_path / "whole"))
+    config = read_json(whole / "config.json")
+    del config["critic"], config["files"][CRITIC]
+    write_json(whole / "config.json", config)
+    tune = TUNE | {"alpha": 0.0, "features": 0.0}
+    stage, _ = pruned(make(ratio=0.4, tune=tune, **{"from": str(whole)}), tmp_path)
+    assert "critic" not in stage.config and not (stage.folder / CRITIC).exists()
+    with pytest.raises(GanletError, match="holds no critic"):
+        critic_config_of(stage)
 
 
 def test_one_cut_is_a_stage_of_config_weights_and_the_critic(make: Any, finished_run: Path, tmp_path: Path) -> None:

@@ -169,6 +169,15 @@ def test_a_point_changes_the_student_and_nothing_else(tiny_tables: dict[str, Any
     assert kept is not None and kept.train.images == recipe.distill.train.images
 
 
+def test_a_random_start_has_no_channels_to_choose(tiny_tables: dict[str, Any]) -> None:
+    tiny_tables["distill"]["importance"] = "diversity"
+    recipe = parse_recipe(tiny_tables | {"search": {}})
+    changed = applied(recipe, Point((8, 4), 0.2, 1e-3, 3.0, "mse", "random"))
+    parse_recipe(changed.model_dump(mode="json", by_alias=True, exclude_none=True))
+    kept = applied(recipe, Point((8, 4), 0.2, 1e-3, 3.0, "mse", "teacher")).distill
+    assert kept is not None and kept.importance == "diversity"
+
+
 def test_a_student_of_the_teachers_channels_is_no_wider_than_it(tiny_tables: dict[str, Any]) -> None:
     recipe = parse_recipe(tiny_tables | {"search": {"widths": [8.0, 8.0], "init": ["teacher"]}})
 

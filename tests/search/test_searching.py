@@ -16,7 +16,8 @@ from ganlet.artifact import load_stage
 from ganlet.errors import GanletError, Interrupted
 from ganlet.recipe import Recipe, load_recipe, parse_recipe, save_recipe
 from ganlet.report import search_png, search_svg, search_table
-from ganlet.search import front_numbers
+from ganlet.search import Point, front_numbers
+from ganlet.workplace import Workplace, open_pictures
 from support import Answer, Silent, expect_refused
 
 optuna = pytest.importorskip("optuna")
@@ -81,6 +82,24 @@ def test_a_search_needs_its_section_and_a_student(
     storage = ("--storage", "nosuchdb://user:secret@host/db", "--out", tmp_path / "run")
     answer = ganlet("search", tmp_path / "a.toml", *storage)
     assert answer[0] == 2 and "nosuchdb" in answer[2] and "secret" not in answer[2]
+
+
+def test_trials_of_another_teacher_are_another_search(recipe: Recipe, finished_run: Path, tmp_path: Path) -> None:
+    place = Workplace(recipe, tmp_path, open_pictures(recipe, Silent()), Silent())
+    sources = [load_stage(finished_run / name) for name in ("teacher", "student", "teacher")]
+    names = [searching.study_name(recipe, place, source) for source in sources]
+    assert names[0] == names[2] != names[1]
+
+
+def test_the_cost_of_a_point_is_that_of_its_network(recipe: Recipe, finished_run: Path, tmp_path: Path) -> None:
+    point, costs = Point((6, 4), 0.1, 1e-3, 1.0, "l1", "random"), []
+    source = load_stage(finished_run / "teacher")
+    for block in ("transposed", "separable"):
+        assert recipe.distill is not None
+        changed = recipe.model_copy(update={"distill": recipe.distill.model_copy(update={"block": block})})
+        place = Workplace(changed, tmp_path, open_pictures(changed, Silent()), Silent())
+        costs.append(searching.Proxy(place, source).cost(point)[0])
+    assert costs[0] != costs[1]
 
 
 def test_a_missing_optuna_is_told_before_the_pictures_are_read(

@@ -49,6 +49,20 @@ def test_one_update_by_hand_for_weights_and_running_statistics() -> None:
     assert all(torch.equal(v, theirs[name]) for name, v in current.state_dict().items())
 
 
+def test_singular_vectors_keep_their_length() -> None:
+    torch.manual_seed(2)
+    spectral = CONFIG.model_copy(update={"spectral": True})
+    average, current = build_generator(spectral), build_generator(spectral)
+    for _ in range(5):
+        with torch.no_grad():
+            for parameter in current.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+            current.train()(torch.randn(4, 3))  # a power iteration
+        update_average(average, current, 0.9)
+    vectors = [v for name, v in average.state_dict().items() if name.endswith(("._u", "._v"))]
+    assert vectors and all(v.norm().item() == pytest.approx(1, abs=1e-5) for v in vectors)
+
+
 def test_many_updates_are_the_geometric_sum() -> None:
     average, current = nn.Linear(1, 1, bias=False).double(), nn.Linear(1, 1, bias=False).double()
     values = [3.0, -1.0, 4.0, 1.0, -5.0]

@@ -252,6 +252,24 @@ def test_mixed_precision_is_told_where_it_is_not_switched_on(make_recipe: MakeRe
     assert "teacher: amp = bf16 is for CUDA, on cpu this trains in fp32" in observer.said
 
 
+def test_no_finished_stage_is_lost_to_changes_and_one_comes_back(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    from ganlet.pipeline import train_teacher
+    from ganlet.workplace import Workplace, open_pictures
+    from support import Silent
+
+    made, observer = {}, Silent()
+    for lr in (1e-3, 2e-3, 3e-3):
+        recipe = make_recipe(teacher__train__images=40, teacher__train__lr=lr)
+        place = Workplace(recipe, tmp_path, open_pictures(recipe, observer), observer)
+        made[lr] = (place, train_teacher(place).weights_sha256)
+    assert {path.name for path in tmp_path.iterdir()} == {"teacher", "teacher.previous", "teacher.previous2"}
+    place, weights = made[1e-3]
+    assert train_teacher(place).weights_sha256 == weights
+    assert any("teacher: complete, taken back from" in told for told in observer.said)
+    kept = {load_stage(path).weights_sha256 for path in tmp_path.iterdir()}
+    assert kept == {weights for _, weights in made.values()}
+
+
 def test_a_run_is_watched_by_pictures_of_the_training_set(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     from ganlet.metrics import extract, feature_net, frechet_distance, moments
     from ganlet.pipeline import train_teacher

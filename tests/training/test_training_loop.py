@@ -270,6 +270,16 @@ def test_tensorboard_holds_the_losses(tiny: Recipe, tmp_path: Path) -> None:
         assert scalars == pytest.approx({line["step"]: line[name] for line in logged}, rel=1e-6)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_log_that_the_disk_does_not_take_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    telemetry = Telemetry(tmp_path, 0, 4, 0)
+    with pytest.raises(GanletError, match=r"metrics\.jsonl"):
+        telemetry.log(1, {"loss": 1.0})
+    with pytest.raises(GanletError, match=r"metrics\.jsonl"):
+        telemetry.close()
+
+
 def test_resuming_cuts_the_log_back_to_the_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 5, "a": 1}\n{"step": 10, "a": 1}\n{"step": 1')
     Telemetry(tmp_path, 0, 8, resume_step=5).close()

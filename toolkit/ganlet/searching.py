@@ -21,6 +21,7 @@ from ganlet.search import (
     Rules,
     Trial,
     applied,
+    check_storage,
     choose,
     front_numbers,
     open_study,
@@ -28,6 +29,7 @@ from ganlet.search import (
     run_search,
     suggest,
     trials_of,
+    using,
 )
 from ganlet.workplace import Workplace
 
@@ -64,16 +66,15 @@ class Proxy:
         from ganlet.export.onnx_export import onnx_bytes
         from ganlet.models import build_generator
 
-        known = self.folder(point) / "cost.json"
-        if known.is_file():
-            found = read_json(known)
-            return float(found["model_mb"]), float(found["latency_ms"])
         plan = distill_plan(self._recipe(point, 0, 0), self.source)
+        known, of = self.folder(point) / "cost.json", plan.generator.model_dump(mode="json")
+        if known.is_file() and (found := read_json(known)).get("generator") == of:
+            return float(found["model_mb"]), float(found["latency_ms"])
         path = self.folder(point) / "untrained.onnx"
         write_bytes(path, onnx_bytes(build_generator(plan.generator), ""))
         model_mb, latency_ms = path.stat().st_size / MB, measure(path).latency_p50_ms
         path.unlink()
-        write_json(known, {"model_mb": model_mb, "latency_ms": latency_ms})
+        write_json(known, {"generator": of, "model_mb": model_mb, "latency_ms": latency_ms})
         return model_mb, latency_ms
 
     def distance(self, point: Point, rung: int) -> float:
@@ -88,7 +89,7 @@ class Proxy:
         recipe = self._recipe(point, rung, number)
         stage = distill(replace(self.place, recipe=recipe, run=folder, observer=self._hushed(point, rung)))
         known = folder / "distance.json"
-        of = {"key": stage.key, "samples": self.search.samples}
+        of = {"key": stage.key, "samples": self.search.samples, "net": self.place.recipe.verify.features}
         if known.is_file() and of.items() <= (found := read_json(known)).items():
             return float(found["distance"])
         distance = self.measure_distance(load_generator(stage))
@@ -130,9 +131,11 @@ def search_recipe(
     require_optuna()  # before all pictures are read
     place = Workplace.open(recipe, run, observer)
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
-    study = open_study(storage or f"sqlite:///{(run / FOLDER / 'study.sqlite3').absolute()}", study_name(recipe, place))
+    storage = storage or f"sqlite:///{(run / FOLDER / 'study.sqlite3').absolute()}"
+    check_storage(storage)
     made = [STEPS[name](place) for name in ("teacher", "transfer") if getattr(recipe, name) is not None]
     source = made[-1] if made else place.source(recipe.distill.teacher_run)
+    study = open_study(storage, study_name(recipe, place, source))
     recipe = with_widths(recipe, source)
     place = replace(place, recipe=recipe)
     ask = asker(recipe, search, source)
@@ -142,10 +145,11 @@ def search_recipe(
         reduction=search.reduction,
         seed_of_trial=lambda number: seed_of(recipe.run.seed, "search", number) % 2**32,
     )
-    try:
-        run_search(study, Proxy(place, source), ask, rules, observer.say)
-    finally:
-        document = write_document(recipe, run, trials_of(study), ask)
+    with using(storage):
+        try:
+            run_search(study, Proxy(place, source), ask, rules, observer.say)
+        finally:
+            document = write_document(recipe, run, trials_of(study), ask)
     return write_choice(recipe, run, document, target_mb, pick)
 
 
@@ -162,10 +166,11 @@ def with_widths(recipe: Recipe, source: Stage) -> Recipe:
     return recipe.model_copy(update={"distill": distill.model_copy(update=shape)})
 
 
-def study_name(recipe: Recipe, place: Workplace) -> str:
+def study_name(recipe: Recipe, place: Workplace, source: Stage) -> str:
     """Trials of another teacher, space or other pictures are never mixed with these; more of them are."""
     sections = ("data", "teacher", "transfer", "distill", "search", "verify")
-    return f"{recipe.run.name}-{recipe.key(*sections, data_sha256=place.pictures.sha256)[:16]}"
+    sources = {"data_sha256": place.pictures.sha256, "source": source.weights_sha256}
+    return f"{recipe.run.name}-{recipe.key(*sections, **sources)[:16]}"
 
 
 def asker(recipe: Recipe, search: Search, source: Stage) -> Callable[[Any], Point]:

@@ -1,5 +1,7 @@
 """A run's recipe, folder and pictures, and what making any stage there has in common."""
 
+import glob
+import itertools
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,11 +133,18 @@ class Workplace:
         return stage
 
     def complete(self, folder: Path, key: str) -> Stage | None:
-        """The stage in `folder` where it is complete and made of the same."""
-        if not (folder / CONFIG).is_file() or (stage := load_stage(folder)).key != key:
-            return None
-        self.observer.say(f"{folder.name}: complete, skipped")
-        return stage
+        """The stage in `folder`, or one that was moved aside from there, where it is complete and made of the same."""
+        if (stage := _made_by(folder, key)) is not None:
+            self.observer.say(f"{folder.name}: complete, skipped")
+            return stage
+        for kept in _moved_aside(folder):
+            if _made_by(kept, key) is not None:
+                told = f"{folder.name}: complete, taken back from {kept}"
+                kept = kept.rename(folder.with_name(f"{folder.name}.wanted"))  # out of the way of what goes aside
+                self.move_aside(folder, key)
+                self.observer.say(told)
+                return load_stage(kept.rename(folder))
+        return None
 
     def provenance(self, key: str, source: Stage | None) -> dict[str, Any]:
         """What config.json says of a stage made of `source`, or of random weights."""
@@ -149,17 +158,31 @@ class Workplace:
         }
 
     def move_aside(self, folder: Path, key: str) -> None:
-        """Rename a stage made from another recipe, complete or not, to NAME.previous."""
+        """Rename a stage made from another recipe, complete or not, to NAME.previous, NAME.previous2, ...
+
+        What was moved there before and is complete stays; an unfinished one makes room.
+        """
         from ganlet.training.state import checkpoint_key
 
         checkpoint = folder / "checkpoint" / "state.safetensors"
         complete = (folder / CONFIG).is_file()
         if not complete and (not checkpoint.is_file() or checkpoint_key(checkpoint) == key):
             return
-        previous = folder.with_name(folder.name + ".previous")
+        names = (f"{folder.name}.previous{number if number > 1 else ''}" for number in itertools.count(1))
+        previous = next(p for p in map(folder.with_name, names) if not (p / CONFIG).is_file())
         shutil.rmtree(previous, ignore_errors=True)
         folder.rename(previous)
         self.observer.say(f"{folder.name}: the recipe or its input has changed, the old stage is kept as {previous}")
+
+
+def _moved_aside(folder: Path) -> list[Path]:
+    return sorted(folder.parent.glob(f"{glob.escape(folder.name)}.previous*"))
+
+
+def _made_by(folder: Path, key: str) -> Stage | None:
+    """The complete stage in `folder`, if it has this key."""
+    stage = load_stage(folder) if (folder / CONFIG).is_file() else None
+    return stage if stage is not None and stage.key == key else None
 
 
 def open_pictures(recipe: Recipe, observer: Observer) -> PictureSet:

@@ -36,7 +36,18 @@ def tuning_plan(
         weights_path()
     section, teacher = tune.as_distill(student.widths), generator_config_of(whole)
     place = f"compress.{number}.tune"
-    return Plan(stage, student, critic, section, distillation_step, teacher=teacher, place=place, build=build)
+    saves = "critic" in whole.config
+    return Plan(
+        stage,
+        student,
+        critic,
+        section,
+        distillation_step,
+        teacher=teacher,
+        place=place,
+        saves_critic=saves,
+        build=build,
+    )
 
 
 def _critic_for(tune: Tune, whole: Stage) -> CriticConfig:

@@ -79,7 +79,8 @@ class Train(Section):
     decay: Fraction = 0.0
     """Last part of training over which both learning rates fall linearly to zero."""
     accumulate: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Parts into which a batch is cut to save memory; gradients add up over them (batch norms see a part at a time)."""
+    """Parts into which a batch is cut to save memory; gradients add up over them (batch norms and `relation` see a part
+    at a time)."""
     n_critic: Annotated[int, Field(ge=1, le=100)] = 1
     """Critic updates per generator update."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.995

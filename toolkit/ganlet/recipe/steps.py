@@ -62,3 +62,6 @@ def lesson_faults(name: str, lessons: Lessons) -> Iterator[str]:
     terms = (lessons.features, lessons.perceptual, lessons.adapters, lessons.relation)
     if lessons.pixel == "none" and not any(terms) and min(lessons.alpha, lessons.end_alpha) < 1:
         yield f"{name}.pixel: none leaves nothing of the teacher to learn; give another term a weight, or set alpha = 1"
+    if lessons.relation and lessons.train.batch < 2 * lessons.train.accumulate:
+        got = f"a batch of {lessons.train.batch} in {lessons.train.accumulate} parts"
+        yield f"{name}.relation: {got} leaves no two pictures to relate; make the parts larger"

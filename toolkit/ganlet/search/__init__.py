@@ -2,7 +2,17 @@
 
 from ganlet.search.front import Candidate, choose, front_numbers, goes_on
 from ganlet.search.space import Point, applied, suggest
-from ganlet.search.study import Objective, Rules, Trial, open_study, require_optuna, run_search, trials_of
+from ganlet.search.study import (
+    Objective,
+    Rules,
+    Trial,
+    check_storage,
+    open_study,
+    require_optuna,
+    run_search,
+    trials_of,
+    using,
+)
 
 __all__ = [
     "Candidate",
@@ -11,6 +21,7 @@ __all__ = [
     "Rules",
     "Trial",
     "applied",
+    "check_storage",
     "choose",
     "front_numbers",
     "goes_on",
@@ -19,4 +30,5 @@ __all__ = [
     "run_search",
     "suggest",
     "trials_of",
+    "using",
 ]

@@ -60,5 +60,7 @@ def applied(recipe: Recipe, point: Point, images: int | None = None) -> Recipe:
         raise ValueError("a search needs [distill]")
     train = recipe.distill.train.model_copy(update={"lr": point.lr} | ({"images": images} if images else {}))
     changes = {name: getattr(point, name) for name in ("widths", "alpha", "features", "pixel", "init")}
+    if point.init == "random":  # nothing is chosen from the teacher then
+        changes["importance"] = Distill.model_fields["importance"].default
     distill = recipe.distill.model_copy(update=changes | {"train": train})
     return recipe.model_copy(update={"distill": distill, "search": None})

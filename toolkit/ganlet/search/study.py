@@ -5,9 +5,10 @@ storage after every rung. A trial whose process died, or was stopped, goes back 
 the objective finds what it had made of them.
 """
 
+import contextlib
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -84,18 +85,55 @@ def open_study(storage: str, name: str) -> Any:
     """
     require_optuna()
     import optuna
-    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
+    with _opening(storage):
         return optuna.create_study(storage=storage, study_name=name, directions=["minimize"] * 3, load_if_exists=True)
+
+
+def check_storage(storage: str) -> None:
+    """Raise GanletError where the storage cannot be reached, before anything is trained for it."""
+    import optuna
+
+    with _opening(storage):
+        optuna.storages.get_storage(storage)
+
+
+@contextlib.contextmanager
+def _opening(storage: str) -> Iterator[None]:
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
     except (SQLAlchemyError, ImportError, ValueError, OSError, optuna.exceptions.OptunaError) as error:
-        kind = storage.partition("://")[0]  # the rest may hold a password
-        why = (str(error).splitlines() or ["no reason given"])[0]
         raise GanletError(
-            f"The storage of the search ({kind}) cannot be opened ({why}); expected an Optuna storage URL such as "
-            "sqlite:///search.sqlite3 or mysql://user@host/db, with its driver installed."
+            f"The storage of the search ({_kind(storage)}) cannot be opened ({_why(error)}); expected an Optuna "
+            "storage URL such as sqlite:///search.sqlite3 or mysql://user@host/db, with its driver installed."
         ) from error
+
+
+@contextlib.contextmanager
+def using(storage: str) -> Iterator[None]:
+    """Turn a storage that fails while a search runs into a sentence."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise GanletError(
+            f"The storage of the search ({_kind(storage)}) failed ({_why(error)}); what was trained is kept, run the "
+            "same command again when it can be reached."
+        ) from error
+
+
+def _kind(storage: str) -> str:
+    return storage.partition("://")[0]  # the rest may hold a password
+
+
+def _why(error: Exception) -> str:
+    return (str(error).splitlines() or ["no reason given"])[0]
 
 
 def run_search(
@@ -215,7 +253,8 @@ def _queue_again(study: Any, trial: Any) -> None:
 
     if trial.number not in _replaced(study.get_trials(deepcopy=False)):
         study.enqueue_trial(trial.params, user_attrs={REPLACES: trial.number})
-    study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    with contextlib.suppress(ValueError):  # another process has told it at this very moment
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
 
 def _replaced(trials: Sequence[Any]) -> set[int]:

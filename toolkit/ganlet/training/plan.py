@@ -48,6 +48,8 @@ class Plan:
     """Of the net that evaluates while training, where the recipe asks for that."""
     place: str = ""
     """Where the recipe has `section`, such as compress.0.tune, if not under a name of its own."""
+    saves_critic: bool = True
+    """Whether the stage holds the critic: not where it only stands in for one that there is not."""
     build: Callable[[GeneratorConfig], Generator] = build_generator
     """Makes the generator that is trained: a plain one, or one that draws as its int8 file does."""
 
@@ -67,7 +69,8 @@ class Plan:
 
 def planned_stage(plan: Plan) -> Stage:
     """The stage that `plan` will make, by its configs alone: enough to plan what follows, without any file."""
-    networks = {"generator": plan.generator.model_dump(mode="json"), "critic": plan.critic.model_dump(mode="json")}
+    networks = {"generator": plan.generator.model_dump(mode="json")}
+    networks |= {"critic": plan.critic.model_dump(mode="json")} if plan.saves_critic else {}
     return Stage(Path(plan.stage), {"stage": plan.stage, **networks})
 
 
@@ -158,13 +161,13 @@ def train_stage(
     state = build_state(plan, fill, pick_device(run.device))
     job = Job(plan.stage, provenance["key"], run.seed, folder, plan.section, plan.step, reals, evaluate)
     outcome: Outcome = run_training(job, state, progress)
+    networks = {"generator": (GENERATOR, plan.generator.model_dump(mode="json"), state.result.state_dict())}
+    if plan.saves_critic:
+        networks["critic"] = (CRITIC, plan.critic.model_dump(mode="json"), state.critic.state_dict())
     return save_stage(
         folder,
         stage=plan.stage,
-        networks={
-            "generator": (GENERATOR, plan.generator.model_dump(mode="json"), state.result.state_dict()),
-            "critic": (CRITIC, plan.critic.model_dump(mode="json"), state.critic.state_dict()),
-        },
+        networks=networks,
         provenance=provenance,
         training={
             "steps": outcome.steps,

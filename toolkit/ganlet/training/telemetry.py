@@ -57,11 +57,17 @@ class Telemetry:
         write_bytes(self.folder / "progress" / "strip.png", encode_png(np.concatenate(rows)))
 
     def close(self) -> None:
-        self.stream.flush()
-        os.fsync(self.stream.fileno())
-        self.stream.close()
-        if self.board is not None:
-            self.board.close()
+        """Raises GanletError where the disk does not take what is still to be written."""
+        try:
+            try:
+                self.stream.flush()
+                os.fsync(self.stream.fileno())
+            finally:
+                self.stream.close()
+            if self.board is not None:
+                self.board.close()
+        except OSError as error:
+            raise write_failed(self.log_path, error) from error
 
     @torch.no_grad()
     def _row(self, generator: Generator) -> np.ndarray:
