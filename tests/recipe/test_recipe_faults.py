@@ -75,6 +75,11 @@ def test_unknown_keys_name_the_nearest_valid_one(tables: Tables, path: str, hint
     assert faults(tables) == [f"{path}: unknown {kind}; {hint}"]
 
 
+def test_a_key_called_int_is_unknown_too(tables: Tables) -> None:
+    put(tables, "run.int", "")  # not taken for pydantic's own name of a number in a union
+    assert faults(tables) == ["run.int: unknown key; valid are name, seed, device, threads"]
+
+
 def test_an_unknown_key_of_the_students_own_critic_is_one_fault(tables: Tables) -> None:
     tables["distill"]["critic"] = {"widths": [4, 8], "spektral": True}
     assert faults(tables) == ["distill.critic.spektral: unknown key; did you mean spectral?"]

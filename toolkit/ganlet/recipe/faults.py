@@ -240,5 +240,5 @@ def of_another_member(fault: Any) -> bool:
     number."""
     is_word = fault["type"] == "literal_error" and str(fault["loc"][-1]).startswith("literal[")
     if isinstance(fault["input"], str):
-        return fault["loc"][-1:] in (("int",), ("constrained-int",))
+        return fault["type"].startswith("int_") and fault["loc"][-1:] in (("int",), ("constrained-int",))
     return is_word
