@@ -1,5 +1,6 @@
 """The distance to the data while training: the best generator is kept, patience ends it, and nothing is lost."""
 
+import contextlib
 import json
 import os
 import signal
@@ -268,6 +269,37 @@ def test_no_finished_stage_is_lost_to_changes_and_one_comes_back(make_recipe: Ma
     assert any("teacher: complete, taken back from" in told for told in observer.said)
     kept = {load_stage(path).weights_sha256 for path in tmp_path.iterdir()}
     assert kept == {weights for _, weights in made.values()}
+    (tmp_path / "teacher.previous" / "config.json").write_text("{")  # what is damaged there stands in nobody's way
+    recipe = make_recipe(teacher__train__images=40, teacher__train__lr=4e-3)
+    train_teacher(Workplace(recipe, tmp_path, place.pictures, observer))
+    assert (tmp_path / "teacher.previous" / "config.json").read_text() == "{"
+
+
+def test_an_unfinished_stage_is_taken_back_too(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    from ganlet.pipeline import train_teacher
+    from ganlet.workplace import Workplace, open_pictures
+    from support import Silent
+
+    class Stops(Silent):
+        def watch(self, label: str, unit: str) -> Any:
+            return contextlib.nullcontext(self.update if label == "teacher" else lambda done, total: None)
+
+        def update(self, done: int, total: int) -> None:
+            if done >= 160:
+                raise Interrupted("Stopped.")
+
+    def at(lr: float, observer: Silent) -> Workplace:
+        recipe = make_recipe(teacher__train__lr=lr)
+        return Workplace(recipe, tmp_path, open_pictures(recipe, observer), observer)
+
+    for lr in (1e-3, 2e-3, 3e-3):
+        with pytest.raises(Interrupted):
+            train_teacher(at(lr, Stops()))
+    observer = Silent()
+    train_teacher(at(1e-3, observer))
+    assert any("teacher: unfinished, taken back from" in told for told in observer.said)
+    lines = (tmp_path / "teacher" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 30 and len(list(tmp_path.glob("teacher.previous*"))) == 2
 
 
 def test_a_run_is_watched_by_pictures_of_the_training_set(make_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -133,18 +133,27 @@ class Workplace:
         return stage
 
     def complete(self, folder: Path, key: str) -> Stage | None:
-        """The stage in `folder`, or one that was moved aside from there, where it is complete and made of the same."""
-        if (stage := _made_by(folder, key)) is not None:
-            self.observer.say(f"{folder.name}: complete, skipped")
-            return stage
-        for kept in _moved_aside(folder):
-            if _made_by(kept, key) is not None:
-                told = f"{folder.name}: complete, taken back from {kept}"
-                kept = kept.rename(folder.with_name(f"{folder.name}.wanted"))  # out of the way of what goes aside
-                self.move_aside(folder, key)
-                self.observer.say(told)
-                return load_stage(kept.rename(folder))
-        return None
+        """The stage in `folder` where it is complete and made of the same; one that was moved aside is taken back."""
+        self._take_back(folder, key)
+        if not (folder / CONFIG).is_file() or (stage := load_stage(folder)).key != key:
+            return None
+        self.observer.say(f"{folder.name}: complete, skipped")
+        return stage
+
+    def _take_back(self, folder: Path, key: str) -> None:
+        """Where another stage, or none, is in `folder`, put the one of this key there that was once moved aside."""
+        if _is_of(folder, key):
+            return
+        for kept in sorted(folder.parent.glob(f"{glob.escape(folder.name)}.previous*")):
+            if _is_of(kept, key):
+                state = "complete" if (kept / CONFIG).is_file() else "unfinished"
+                # Out of the way of what goes aside, by a name that is found again if this is interrupted.
+                waiting = kept.rename(folder.with_name(f"{folder.name}.previous-wanted"))
+                if folder.exists():
+                    folder.rename(_free_name(folder))
+                waiting.rename(folder)
+                self.observer.say(f"{folder.name}: {state}, taken back from {kept}")
+                return
 
     def provenance(self, key: str, source: Stage | None) -> dict[str, Any]:
         """What config.json says of a stage made of `source`, or of random weights."""
@@ -158,31 +167,34 @@ class Workplace:
         }
 
     def move_aside(self, folder: Path, key: str) -> None:
-        """Rename a stage made from another recipe, complete or not, to NAME.previous, NAME.previous2, ...
-
-        What was moved there before and is complete stays; an unfinished one makes room.
-        """
+        """Rename a stage made from another recipe, complete or not, to NAME.previous, NAME.previous2, ..."""
         from ganlet.training.state import checkpoint_key
 
         checkpoint = folder / "checkpoint" / "state.safetensors"
         complete = (folder / CONFIG).is_file()
         if not complete and (not checkpoint.is_file() or checkpoint_key(checkpoint) == key):
             return
-        names = (f"{folder.name}.previous{number if number > 1 else ''}" for number in itertools.count(1))
-        previous = next(p for p in map(folder.with_name, names) if not (p / CONFIG).is_file())
-        shutil.rmtree(previous, ignore_errors=True)
+        previous = _free_name(folder)
         folder.rename(previous)
         self.observer.say(f"{folder.name}: the recipe or its input has changed, the old stage is kept as {previous}")
 
 
-def _moved_aside(folder: Path) -> list[Path]:
-    return sorted(folder.parent.glob(f"{glob.escape(folder.name)}.previous*"))
+def _free_name(folder: Path) -> Path:
+    names = (f"{folder.name}.previous{number if number > 1 else ''}" for number in itertools.count(1))
+    return next(path for path in map(folder.with_name, names) if not path.exists())
 
 
-def _made_by(folder: Path, key: str) -> Stage | None:
-    """The complete stage in `folder`, if it has this key."""
-    stage = load_stage(folder) if (folder / CONFIG).is_file() else None
-    return stage if stage is not None and stage.key == key else None
+def _is_of(folder: Path, key: str) -> bool:
+    """Whether a stage of this key is in `folder`, or its checkpoint; what is damaged is of none."""
+    from ganlet.training.state import checkpoint_key
+
+    checkpoint = folder / "checkpoint" / "state.safetensors"
+    try:
+        if (folder / CONFIG).is_file():
+            return load_stage(folder).key == key
+        return checkpoint.is_file() and checkpoint_key(checkpoint) == key
+    except (GanletError, KeyError):
+        return False
 
 
 def open_pictures(recipe: Recipe, observer: Observer) -> PictureSet:
