@@ -48,7 +48,7 @@ class Figures:
     def kernel(self) -> None:
         """KID of the whole sample, and over random subsets as the literature prints it."""
         a, b = self._features()
-        sure = self.figure(*kernel_influence(a, b), seed=self.seed).interval.as_json()
+        sure = figure(*kernel_influence(a, b), seed=self.seed).interval.as_json()
         # A subset of all the pictures would have no spread: of few, half are drawn.
         size = max(2, min(SUBSET_SIZE, len(a) // 2, len(b) // 2))
         over = kernel_subsets(a, b, size=size)
