@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ganlet.compress.prune import zero_channels
 from ganlet.models import (
     CriticConfig,
     Generator,
@@ -92,9 +93,10 @@ def test_the_distribution_of_radford() -> None:
 # ---------------------------------------------------------------- from a teacher
 
 
+@pytest.mark.parametrize("block", ["transposed", "separable", "resize"])
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
-def test_equal_widths_copy_the_teacher_exactly(norm: Any) -> None:
-    teacher, student = trained(config(norm=norm)), build_generator(config(norm=norm)).eval()
+def test_equal_widths_copy_the_teacher_exactly(norm: Any, block: Any) -> None:
+    teacher, student = trained(config(norm=norm, block=block)), build_generator(config(norm=norm, block=block)).eval()
     assert can_start_from(student, teacher) is None
     copy_strongest_channels(student, teacher)
     assert teacher.state_dict().keys() == student.state_dict().keys()
@@ -185,6 +187,19 @@ def test_a_student_of_other_blocks_copies_its_first_and_last_layer(block: Any) -
         name.split(".")[0] for name, value in student.state_dict().items() if not torch.equal(value, before[name])
     }
     assert changed == {"layer1", "final"}
+
+
+@pytest.mark.parametrize("widths", [(5, 7, 3), (1, 7, 1)])
+@pytest.mark.parametrize("block", ["separable", "resize"])
+def test_a_narrower_student_of_its_teachers_blocks_draws_as_it_does_without_the_rest(block: Any, widths: Any) -> None:
+    teacher = trained(config(block=block))
+    student = build_generator(config(widths=widths, block=block)).eval()
+    initialise(student, 1)
+    scores = [drawn(width) for width in teacher.config.widths]
+    copy_strongest_channels(student, teacher, scores)
+    kept = [score.topk(width).indices.sort().values for score, width in zip(scores, widths, strict=True)]
+    with torch.no_grad():
+        torch.testing.assert_close(student(drawn(4, 7)), zero_channels(teacher, kept)(drawn(4, 7)), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

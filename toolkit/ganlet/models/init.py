@@ -30,8 +30,12 @@ def initialise(network: nn.Module, seed: int) -> None:
 
 
 def maker(layer: nn.Module) -> nn.ConvTranspose2d | nn.Conv2d:
-    """The convolution that makes the channels of a generator's layer: the one that mixes those before it."""
-    return next(m for m in layer.modules() if isinstance(m, nn.ConvTranspose2d | nn.Conv2d) and m.groups == 1)
+    """The convolution that makes the channels of a generator's layer: of two the second, which mixes the channels."""
+    return _convolutions(layer)[-1]
+
+
+def _convolutions(layer: nn.Module) -> list[nn.ConvTranspose2d | nn.Conv2d]:
+    return [m for m in layer.modules() if isinstance(m, nn.ConvTranspose2d | nn.Conv2d)]
 
 
 def _weight(convolution: nn.ConvTranspose2d | nn.Conv2d) -> Tensor:
@@ -65,17 +69,20 @@ def copy_strongest_channels(student: Generator, teacher: Generator, scores: Sequ
     for mine, partner in zip(layers, partners(student.config, teacher.config), strict=True):
         if partner is not None:
             follows = before == partner - 1 and before in kept
-            entering = kept[before] if follows and _same_kind(mine[0], sources[partner][0]) else None
+            entering = kept[before] if follows and _same_kind(mine, sources[partner]) else None
             known = scores[partner] if scores is not None and partner < len(scores) else None
             kept[partner] = _copy_layer(mine, sources[partner], entering, known)
         before = -2 if partner is None else partner
 
 
-def _same_kind(mine: nn.Module, theirs: nn.Module) -> bool:
-    """Whether both are transposed convolutions of the same geometry."""
-    if not isinstance(mine, nn.ConvTranspose2d) or not isinstance(theirs, nn.ConvTranspose2d):
-        return False
-    return mine.kernel_size == theirs.kernel_size and mine.stride == theirs.stride
+def _same_kind(mine: nn.Sequential, theirs: nn.Sequential) -> bool:
+    """Whether both layers are the same block of the same geometry."""
+
+    def geometry(layer: nn.Sequential) -> list[tuple[object, ...]]:
+        scales = [(nn.Upsample, m.scale_factor) for m in layer.modules() if isinstance(m, nn.Upsample)]
+        return [*scales, *((type(m), m.kernel_size, m.stride) for m in _convolutions(layer))]
+
+    return geometry(mine) == geometry(theirs)
 
 
 def _copy_layer(mine: nn.Sequential, theirs: nn.Sequential, entering: Tensor | None, scores: Tensor | None) -> Tensor:
@@ -83,15 +90,21 @@ def _copy_layer(mine: nn.Sequential, theirs: nn.Sequential, entering: Tensor | N
     target, source = maker(mine), maker(theirs)
     judged = strength(theirs, entering) if scores is None else scores
     chosen: Tensor = judged.topk(target.out_channels).indices.sort().values
-    weight = _weight(source) if entering is None else _weight(source)[entering]
     if entering is not None:
-        target.weight.copy_(weight[:, chosen])
-        if target.bias is not None and source.bias is not None:
-            target.bias.copy_(source.bias[chosen])
-        for part, origin in zip(list(mine)[1:], list(theirs)[1:], strict=True):
-            values = origin.state_dict()
+        _weight(target).copy_(_weight(source)[entering][:, chosen])
+        _copy_values(target.bias, source.bias, chosen)
+        for alone, origin in zip(_convolutions(mine)[:-1], _convolutions(theirs)[:-1], strict=True):  # depthwise
+            alone.weight.copy_(origin.weight[entering])
+            _copy_values(alone.bias, origin.bias, entering)
+        for part, norm in zip(list(mine)[1:], list(theirs)[1:], strict=True):
+            values = norm.state_dict()
             part.load_state_dict({name: v[chosen] if v.dim() else v for name, v in values.items()})
     return chosen
+
+
+def _copy_values(mine: Tensor | None, theirs: Tensor | None, chosen: Tensor) -> None:
+    if mine is not None and theirs is not None:
+        mine.copy_(theirs[chosen])
 
 
 def can_start_from(student: Generator, teacher: Generator) -> str | None:
