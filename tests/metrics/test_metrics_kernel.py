@@ -5,6 +5,7 @@ import pytest
 
 from ganlet.errors import GanletError
 from ganlet.metrics import kernel, kernel_distance
+from ganlet.metrics.intervals import figure, paired_figure
 from ganlet.metrics.kernel import kernel_influence, kernel_subsets, subset_indices
 
 
@@ -37,6 +38,37 @@ def test_has_no_bias_for_equal_distributions() -> None:
     error = np.std(values) / np.sqrt(len(values))
     assert min(values) < 0, "an unbiased estimate of zero falls on both sides of it"
     assert abs(np.mean(values)) < 3 * error, (np.mean(values), error)
+
+
+def twins(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of one distribution whose rows i have nearly all in common, as two like generators of one latent."""
+    common = rng.normal(size=(n, 4))
+    return common + 0.1 * rng.normal(size=(n, 4)), common + 0.1 * rng.normal(size=(n, 4))
+
+
+def test_twins_of_one_distribution_are_at_zero_on_the_mean_and_their_interval_says_so() -> None:
+    values, blind, held, widths = [], [], 0, []
+    for seed in range(200):
+        a, b = twins(np.random.default_rng(seed), 40)
+        influence = kernel_influence(a, b, same_latents=True)
+        paired, apart = paired_figure(*influence, seed=seed), figure(*influence, seed=seed)
+        values.append(paired.value)
+        blind.append(kernel_influence(a, b)[0])
+        held += paired.low <= 0 <= paired.high
+        widths.append((paired.high - paired.low) / (apart.high - apart.low))
+    error = np.std(values) / np.sqrt(200)
+    assert abs(np.mean(values)) < 4 * error
+    assert np.mean(blind) < -20 * error  # with the twins in the mean: too small
+    assert held >= 170
+    assert np.median(widths) < 0.5
+
+
+def test_a_set_and_itself_are_at_zero() -> None:
+    a, _ = twins(np.random.default_rng(1), 1500)  # more than a block
+    value, psi_a, psi_b = kernel_influence(a, a, same_latents=True)
+    assert value == pytest.approx(0.0, abs=1e-12)
+    np.testing.assert_allclose(psi_a, 0.0, atol=1e-12)
+    np.testing.assert_allclose(psi_b, 0.0, atol=1e-12)
 
 
 def test_influence_follows_the_removal_of_a_picture() -> None:

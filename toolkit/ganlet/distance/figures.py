@@ -25,8 +25,8 @@ class Figures:
         self.a, self.b, self.net, self.seed = a, b, net_name, seed
         self.metric = frechet_metric(net_name)
         self.count = a.source.count or b.source.count
-        same_latents = a.source.kind == b.source.kind == "generator" and a.source.count == b.source.count
-        self.figure = paired_figure if same_latents else figure
+        self.same_latents = a.source.kind == b.source.kind == "generator" and a.source.count == b.source.count
+        self.figure = paired_figure if self.same_latents else figure
         self.found: dict[str, dict[str, Any]] = {}
         self.notes: list[str] = []
 
@@ -48,7 +48,8 @@ class Figures:
     def kernel(self) -> None:
         """KID of the whole sample, and over random subsets as the literature prints it."""
         a, b = self._features()
-        sure = figure(*kernel_influence(a, b), seed=self.seed).interval.as_json()
+        influence = kernel_influence(a, b, same_latents=self.same_latents)
+        sure = self.figure(*influence, seed=self.seed).interval.as_json()
         # A subset of all the pictures would have no spread: of few, half are drawn.
         size = max(2, min(SUBSET_SIZE, len(a) // 2, len(b) // 2))
         over = kernel_subsets(a, b, size=size)

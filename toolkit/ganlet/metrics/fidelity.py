@@ -65,7 +65,6 @@ def compare(
     interval = paired_figure if same_latents else figure
     # A squared distance is not negative; the unbiased kernel estimate may be.
     fd = interval(*frechet_influence(a_features, b_features), seed=seed, least=0.0)
-    # Its estimator takes the sides for independent, so the interval does too: pairs push the value itself below zero.
-    kid = figure(*kernel_influence(a_features, b_features), seed=seed)
+    kid = interval(*kernel_influence(a_features, b_features, same_latents=same_latents), seed=seed)
     figures = {key(frechet_metric(net), net, count): fd, key("kid", net, count): kid}
     return Fidelity(net, count, MappingProxyType(figures))
