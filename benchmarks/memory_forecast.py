@@ -127,8 +127,8 @@ def sampling() -> dict[str, Any]:
     for name, config in (("teacher", plan_of("wgan-gp", 2).generator), ("student", CASES["distillation"](2).generator)):
         rows = measure_sampling(config, forecast_sampling(config, "cpu"), onnx_bytes(build_generator(config), ""))
         for row in rows:
+            assert row.peak_mib is not None and row.measured_mib is not None and row.process_mib is not None
             low, high = row.peak_mib
-            assert row.measured_mib is not None and row.process_mib is not None
             told = f"{low:.1f}" if low == high else f"{low:.1f} to {high:.1f}"
             case = f"{name}, {row.runtime}"
             print(f"{case:22} {row.batch:5} {told:>18} {row.measured_mib:9.1f}  {row.process_mib:.1f}", flush=True)

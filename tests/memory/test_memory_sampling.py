@@ -76,6 +76,7 @@ def test_an_engine_is_read_without_tensorrt(tmp_path: Path) -> None:
     assert found.scratch_mib == 1.5 and found.targets == ("sm75", "sm86")
     assert found.weights_mib * MIB == len(ENGINE)
     (row,) = [row for row in forecast_sampling(CONFIG, "cuda", (path,)) if row.runtime == "tensorrt"]
+    assert row.peak_mib is not None
     assert "sm86.engine (sm75, sm86)" in row.basis and "not verified" in row.basis and row.peak_mib[0] > 1.5
 
 
@@ -86,6 +87,9 @@ def test_a_file_that_declares_nothing_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"region = { name= }" * 10)
     with pytest.raises(GanletError, match="declares no memory"):
         declared(path)
+    *others, row = forecast_sampling(CONFIG, "cuda", (path,))  # the forecast of all else is still told
+    assert others == forecast_sampling(CONFIG, "cuda")
+    assert row.basis.startswith("not verified") and row.peak_mib is None and row.as_json()["scratch_mib"] is None
 
 
 @pytest.mark.slow

@@ -238,6 +238,7 @@ def test_each_contradiction_is_the_only_fault(tables: Tables, changes: Tables, e
     ("changes", "expected"),
     [
         ({"distill.relation": 1.0, "distill.train.accumulate": 4}, "distill.relation: a batch of 4 in 4 parts"),
+        ({"distill.train.accumulate": 5}, "distill.train.accumulate: 5 parts of a batch of 4"),
         ({"export.gpus": ["gtx-1660-ti"]}, "export.gpus: engines alone"),
         ({"distill.init": "random", "distill.importance": "diversity"}, "distill.importance: random weights"),
         ({"distill.alpha": 0.0, "distill.features": 0.0, "distill.gate": 0.8}, "distill.gate: no part of this loss"),

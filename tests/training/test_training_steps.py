@@ -14,7 +14,7 @@ from ganlet.models import Adapters, Critic, CriticConfig, Generator, GeneratorCo
 from ganlet.recipe import Critic as CriticSection
 from ganlet.recipe import Distill, Recipe, Train
 from ganlet.training.state import State, make_state
-from ganlet.training.steps import adversarial_step, critic_step, distillation_step
+from ganlet.training.steps import _parts, adversarial_step, critic_step, distillation_step
 from ganlet.training.telemetry import require_finite
 
 BATCH, LATENT, SIDE = 4, 5, 16
@@ -309,6 +309,15 @@ def test_label_smoothing_is_one_sided() -> None:
     by_hand = -(target * p_real.log() + (1 - target) * (1 - p_real).log()).mean() + F.softplus(fake).mean()
     torch.testing.assert_close(logs["critic_loss"], by_hand.detach(), rtol=1e-5, atol=1e-6)
     assert 0.8 <= float(target.min()) <= float(target.max()) <= 1.0
+
+
+@pytest.mark.parametrize(("batch", "count"), [(10, 4), (9, 6), (32, 4), (7, 7)])
+def test_there_are_as_many_parts_as_were_asked_for_and_none_is_much_smaller(batch: int, count: int) -> None:
+    whole = torch.arange(batch)
+    shares, parts = zip(*_parts(count, whole), strict=True)
+    assert len(parts) == count and torch.equal(torch.cat(parts), whole)
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= 1 and [share * batch for share in shares] == pytest.approx(sizes)
 
 
 @pytest.mark.parametrize("kind", ["adversarial", "distillation"])

@@ -38,13 +38,14 @@ class Sampling:
 
     `measured_mib` is what the forecast speaks of, in a fresh process: torch's allocator, and for ONNX Runtime, whose
     allocator does not tell, the peak of the process less that before it loads the model. `process_mib` is that peak.
+    None where an engine tells nothing.
     """
 
     runtime: str
     batch: int
     weights_mib: float
-    scratch_mib: tuple[float, float]
-    peak_mib: tuple[float, float]
+    scratch_mib: tuple[float, float] | None
+    peak_mib: tuple[float, float] | None
     basis: str
     measured_mib: float | None = None
     process_mib: float | None = None
@@ -54,7 +55,7 @@ class Sampling:
 
 
 def forecast_sampling(config: GeneratorConfig, place: Place, engines: tuple[Path, ...] = ()) -> list[Sampling]:
-    """A row for each runtime and batch. Raises GanletError for an engine whose declaration cannot be read."""
+    """A row for each runtime and batch, and for each engine, without figures where it declares none."""
     rows = [_torch(config, batch, place) for batch in BATCHES]
     rows += [_onnxruntime(config, batch) for batch in BATCHES]
     return rows + [_tensorrt(engine) for engine in engines]
@@ -101,7 +102,10 @@ def _onnxruntime(config: GeneratorConfig, batch: int) -> Sampling:
 
 
 def _tensorrt(engine: Path) -> Sampling:
-    found = declared(engine)
+    try:
+        found = declared(engine)
+    except GanletError as error:
+        return Sampling("tensorrt", 0, engine.stat().st_size / MIB, None, None, f"not verified: {error}")
     scratch, peak = found.scratch_mib, found.weights_mib + found.scratch_mib
     basis = f"declared by {engine.name} ({', '.join(found.targets)}), as {READ_FROM} writes it; not verified"
     return Sampling("tensorrt", 0, found.weights_mib, (scratch, scratch), (peak, peak), basis)

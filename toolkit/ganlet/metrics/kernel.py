@@ -4,8 +4,8 @@
 
 `kernel_distance` is over the whole sample at once: nothing is left to chance. `kernel_subsets` is what the literature
 prints, mean and standard deviation over random subsets. Neither has a bias in N, so both may fall below zero for equal
-sets. Where pictures i of both sides come from the same latent they are alike, and the mean of k(x, y) leaves the pair out
-(Gretton et al. 2012, "A kernel two-sample test", equation 4): with it the distance would be too small by 1 / N of that.
+sets. Where pictures i of both sides come from the same latent they are alike, so the mean of k(x, y) leaves these pairs
+out (Gretton et al. 2012, "A kernel two-sample test", equation 4): with them the distance would be too small.
 """
 
 from collections.abc import Iterable
@@ -46,7 +46,7 @@ def _of_pairs(x: NDArray[np.generic], y: NDArray[np.generic]) -> Array:
     values = np.empty(len(x))
     for start in range(0, len(x), BLOCK):
         block = slice(start, start + BLOCK)
-        linear = (x[block].astype(np.float64) * y[block]).sum(axis=1) / x.shape[1] + 1.0
+        linear = (x[block].astype(np.float64) * y[block].astype(np.float64)).sum(axis=1) / x.shape[1] + 1.0
         values[block] = linear**3
     return values
 
@@ -72,8 +72,8 @@ def kernel_influence(
     """MMD^2 of `a` (N, d) and `b` (M, d) with its first Hoeffding projections: (value, psi_a (N,), psi_b (M,)).
 
     psi_a(x) = 2 (mean_x' k(x, x') - mean_y k(x, y)), centred, and likewise for b (Hoeffding 1948; Sutherland et al.
-    2017, appendix A). With `same_latents` picture i of a comes from the latent of picture i of b (N = M), and no mean is
-    over a picture and its twin. Quadratic in the number of pictures. Raises GanletError for fewer than two pictures a
+    2017, appendix A). With `same_latents` picture i of a comes from the latent of picture i of b (N = M), and no mean
+    is over a picture and its twin. Quadratic in the number of pictures. Raises GanletError for fewer than two pictures a
     side, values that are not finite, or different numbers of features.
     """
     require_features(a, least=2)

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from ganlet.recipe.compressing import Distill
 from ganlet.recipe.sections import FIRST_SIZE_PX, AutoFreeze, Critic, Data, Export, Network, Teacher, Transfer
-from ganlet.recipe.steps import lesson_faults, step_faults
+from ganlet.recipe.steps import lesson_faults, step_faults, training_faults
 
 DECISIVE = (
     "path",
@@ -60,13 +60,11 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
     if sections.get("search") and "distill" not in sections:
         yield "search: there is no student to try others around; add [distill]"
     for name, stage in (("teacher", teacher), ("transfer", transfer), ("distill", distill)):
-        if stage is not None and stage.train.patience and not stage.train.evaluate_steps:
-            yield f"{name}.train.patience: there is nothing to wait for; set {name}.train.evaluate_steps as well"
+        if stage is not None:
+            yield from training_faults(name, stage.train, stage.loss)
         owner, critic = _critic(name, stage, teacher)
         if stage is not None and stage.loss == "wgan-gp" and critic is not None and critic.norm == "batch":
             yield f"{owner}.critic.norm: batch mixes samples and is not valid under a gradient penalty; use instance"
-        if stage is not None and stage.train.amp != "off" and stage.loss == "wgan-gp":
-            yield f"{name}.train.amp: mixed precision is not supported under a gradient penalty; set it to off"
 
 
 def _freezing_faults(transfer: Transfer) -> Iterator[str]:

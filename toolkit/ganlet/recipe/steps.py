@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ganlet.recipe.compressing import Lessons, Prune, Quantize
-from ganlet.recipe.sections import Export
+from ganlet.recipe.sections import Export, Train
 
 PAST = {"prune": "pruned", "quantize": "quantised"}
 
@@ -51,9 +51,16 @@ def _quantize_faults(name: str, export: Export | None) -> Iterator[str]:
 
 def _tune_faults(name: str, tune: Lessons) -> Iterator[str]:
     yield from lesson_faults(name, tune)
-    if tune.train.patience and not tune.train.evaluate_steps:
+    yield from training_faults(name, tune.train, tune.loss)
+
+
+def training_faults(name: str, train: Train, loss: str) -> Iterator[str]:
+    """Faults between the values of one stage's training."""
+    if train.patience and not train.evaluate_steps:
         yield f"{name}.train.patience: there is nothing to wait for; set {name}.train.evaluate_steps as well"
-    if tune.loss == "wgan-gp" and tune.train.amp != "off":
+    if train.accumulate > train.batch:
+        yield f"{name}.train.accumulate: {train.accumulate} parts of a batch of {train.batch}; make it that or less"
+    if loss == "wgan-gp" and train.amp != "off":
         yield f"{name}.train.amp: mixed precision is not supported under a gradient penalty; set it to off"
 
 

@@ -201,8 +201,11 @@ def distillation_step(state: State, reals: RealBatch, rng: torch.Generator, dist
 
 
 def _parts(count: int, *tensors: Tensor) -> Iterator[tuple[Any, ...]]:
-    """Cut tensors (N, ...) into `count` parts along N: (share of N, part of each), for gradient accumulation."""
-    for parts in zip(*(tensor.chunk(count) for tensor in tensors), strict=True):
+    """Cut tensors (N, ...) into `count` parts along N: (share of N, part of each), for gradient accumulation.
+
+    Parts differ by one picture at most: `chunk` might leave a part of one, or make fewer.
+    """
+    for parts in zip(*(tensor.tensor_split(count) for tensor in tensors), strict=True):
         yield len(parts[0]) / len(tensors[0]), *parts
 
 
