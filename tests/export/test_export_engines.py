@@ -1,6 +1,7 @@
 """Engines: every shipped family and precision for every target, the same bytes twice; and whatever goes wrong there."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -136,6 +137,22 @@ def test_what_the_file_tells_is_checked(small_run: Path, precision: str) -> None
     (small_run / name).write_bytes((small_run / name).read_bytes()[:-1])
     with pytest.raises(GanletError, match="not the file that manifest"):
         check_engine(small_run, name)
+
+
+@pytest.mark.parametrize(
+    ("listed", "words"),
+    [
+        ({}, "runtime, targets, made_from, versions, inputs, outputs"),
+        ({"made_from": {"stage": "student"}}, "made_from.onnx, made_from.sha256"),
+    ],
+)
+def test_an_engine_that_was_not_built_here_is_told(tmp_path: Path, listed: dict[str, Any], words: str) -> None:
+    known = {"runtime": "x", "targets": [], "versions": {}, "inputs": {}, "outputs": {}} if listed else {}
+    (tmp_path / "engines").mkdir()
+    (tmp_path / "engines" / "mine.engine").write_bytes(b"foreign")
+    add_to_manifest(tmp_path, "engines/mine.engine", **known, **listed)
+    with pytest.raises(GanletError, match=f"nothing valid under {re.escape(words)};"):
+        check_engine(tmp_path, "engines/mine.engine")
 
 
 @pytest.mark.slow

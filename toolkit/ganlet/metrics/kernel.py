@@ -73,8 +73,8 @@ def kernel_influence(
 
     psi_a(x) = 2 (mean_x' k(x, x') - mean_y k(x, y)), centred, and likewise for b (Hoeffding 1948; Sutherland et al.
     2017, appendix A). With `same_latents` picture i of a comes from the latent of picture i of b (N = M), and no mean
-    is over a picture and its twin. Quadratic in the number of pictures. Raises GanletError for fewer than two pictures a
-    side, values that are not finite, or different numbers of features.
+    is over a picture and its twin. Quadratic in the number of pictures. Raises GanletError for fewer than two pictures
+    a side, values that are not finite, or different numbers of features.
     """
     require_features(a, least=2)
     require_features(b, least=2)

@@ -36,6 +36,17 @@ LAYER_MIB = 0.5
 PARITY_LIMITS = {"fp32": Verify().parity_max_abs, "fp16": 2e-2, "int8": 2e-1}
 
 
+ENTRY: dict[str, type] = {
+    "runtime": str,
+    "targets": list,
+    "made_from": dict,
+    "versions": dict,
+    "inputs": dict,
+    "outputs": dict,
+}
+"""What the manifest says of every engine that was built here."""
+
+
 @dataclass(frozen=True)
 class EngineCheck:
     """`row` is the engine's under "artifacts" in report.json; `check` is the statement about its file."""
@@ -74,10 +85,11 @@ def check_engine(run: Path, name: str) -> EngineCheck:
         raise GanletError(
             f"{path} is missing, or not the file that manifest.json lists; build it again with `ganlet export {run}`."
         )
+    _require_entry(run, name, entry)
     parts = _parts(run, path, entry)
     row = {
         "path": name,
-        "precision": entry["precision"],
+        "precision": entry.get("precision"),
         "model_mb": entry["bytes"] / MB,
         "targets": entry["targets"],
         "parity": _parity(run, path, entry),
@@ -88,6 +100,20 @@ def check_engine(run: Path, name: str) -> EngineCheck:
     status: Status = "failed" if bad else "not_verified" if len(unknown) == len(parts) else "passed"
     reason = "; ".join(part.reason for part in (bad or parts))
     return EngineCheck(row, Check(f"plan of {name}", status, None, None, "", reason))
+
+
+def _require_entry(run: Path, name: str, entry: dict[str, Any]) -> None:
+    """Raise GanletError where manifest.json does not say of an engine what `ganlet export` writes there."""
+    made_from = entry.get("made_from")
+    lacking = [key for key, kind in ENTRY.items() if not isinstance(entry.get(key), kind)]
+    lacking += [
+        f"made_from.{key}" for key in ("onnx", "sha256") if isinstance(made_from, dict) and key not in made_from
+    ]
+    if lacking:
+        raise GanletError(
+            f"{run / 'manifest.json'} says of {name} nothing valid under {', '.join(lacking)}; expected what "
+            "`ganlet export` writes there, build the engine again."
+        )
 
 
 def _parts(run: Path, path: Path, entry: dict[str, Any]) -> list[Check]:
@@ -182,7 +208,7 @@ def _parity(run: Path, path: Path, entry: dict[str, Any]) -> dict[str, Any]:
         return {"status": "not_verified", "reason": reason, **blank}
     try:
         reference = OnnxRunner(run / entry["made_from"]["onnx"], provider="cpu")
-        limit = PARITY_LIMITS.get(str(entry["precision"]), math.inf)
+        limit = PARITY_LIMITS.get(str(entry.get("precision")), math.inf)
         return check_parity(open_runner(path), reference, limit=limit, seed=0).as_json()
     except GanletError as error:
         return {"status": "failed", "reason": str(error), **blank}
