@@ -162,7 +162,6 @@ def judge(bench: Bench, rows: Sequence[Row], samples: int) -> None:
     """Measure what is trained, and write the table of it."""
     judge = Judge(bench.work, samples, bench.observer, choosing=bench.options.choose)
     results: list[dict[str, Any]] = []
-    sheets: dict[str, Any] = {"data": judge.data_sheet()}
     for row in rows:
         for seed in bench.seeds:
             teacher = bench.folder(TEACHER, seed) / GENERATOR
@@ -189,11 +188,19 @@ def judge(bench: Bench, rows: Sequence[Row], samples: int) -> None:
             spent = {key: training[key] for key in ("steps", "images", "seconds")}
             spent |= balance_of(bench.stage_folder(row, seed))
             results.append(about | spent | judge.figures(path, teacher, others))
-            if seed == bench.seeds[0]:
-                sheets[row.name] = judge.sheet(path)
+    groups = dict.fromkeys(row.group for row in rows)
+    sheets = {group: sheet_of(bench, judge, [*ROWS, *rows], group) for group in groups}
     about = {"samples": samples, "net": NET, "choosing": bench.options.choose}
     command = shlex.join(["python", *sys.argv])
     write_results(bench.options.out or bench.work, results, sheets, about, command)
+
+
+def sheet_of(bench: Bench, judge: Judge, rows: Sequence[Row], group: str) -> dict[str, Any]:
+    """Pictures of the first seed by row: held-out data, the teacher, and all of the group's rows that are trained."""
+    seed = bench.seeds[0]
+    shown = [row for row in dict.fromkeys(rows) if row is TEACHER or row.group == group]
+    drawn = {row.name: judge.sheet(bench.file(row, seed)) for row in shown if bench.is_trained(row, seed)}
+    return {"data": judge.data_sheet()} | drawn
 
 
 def balance_of(stage: Path) -> dict[str, float]:

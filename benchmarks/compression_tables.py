@@ -17,9 +17,11 @@ Result = dict[str, Any]
 
 
 def write_results(
-    folder: Path, results: Sequence[Result], sheets: Mapping[str, Any], about: Result, command: str
+    folder: Path, results: Sequence[Result], sheets: Mapping[str, Mapping[str, Any]], about: Result, command: str
 ) -> None:
-    """FOLDER/compression.txt, .json and .png; the table is printed as well. `about`: how all of it was judged.
+    """FOLDER/compression.txt and .json; the table is printed as well. `about`: how all of it was judged.
+
+    A sheet for each group of rows: compression.png of the main ones, compression-GROUP.png of others.
 
     What the JSON knows of other rows and seeds, judged in the same way, stays: a figure depends on nothing but the runs
     of its own seed, so they may come from different days and machines.
@@ -33,8 +35,8 @@ def write_results(
     print(text)
     write_text(folder / "compression.txt", text)
     write_json(path, {**about, "results": whole})
-    if sheets:
-        write_bytes(folder / "compression.png", sheet(sheets))
+    for group, rows in sheets.items():
+        write_bytes(folder / ("compression.png" if group == "main" else f"compression-{group}.png"), sheet(rows))
 
 
 def merged(known: Sequence[Result], found: Sequence[Result]) -> list[Result]:
