@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,34 @@ def test_importing_the_command_line_loads_no_torch() -> None:
     code = "import sys, ganlet.cli; print([m for m in ('torch', 'onnx', 'onnxruntime', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+WITHOUT_TRAINING = """
+import json, sys
+for name in ("torch", "onnx", "onnxscript", "safetensors", "torch_pruning", "scipy", "sklearn", "jinja2", "matplotlib"):
+    sys.modules[name] = None  # importing it raises ModuleNotFoundError
+from ganlet.cli import main
+for command in json.loads(sys.argv[1]):
+    sys.argv = ["ganlet", *command]
+    try:
+        main()
+    except SystemExit as stop:
+        print(stop.code, file=sys.stderr)
+"""
+
+
+def test_without_the_training_packages_each_command_says_what_to_install(recipe_path: Path, finished_run: Path) -> None:
+    recipe, run = str(recipe_path), str(finished_run)
+    recipe_path.write_text(recipe_path.read_text() + "\n[search]\n")
+    commands = [[verb, recipe] for verb in ("run", "train", "distill", "budget")]
+    commands += [["verify", run], ["export", run, "--to", "onnx"], ["report", run], ["fid", run, run]]
+    commands += [["import", "x.pt", "--like", recipe, "--out", run + "-imported"]]
+    commands += [["search", recipe]] if find_spec("optuna") else []
+    code = [sys.executable, "-c", WITHOUT_TRAINING, json.dumps(commands)]
+    told = subprocess.run(code, capture_output=True, text=True, check=True, cwd=recipe_path.parent).stderr.splitlines()
+    assert told[1::2] == ["2"] * len(commands), told
+    for sentence, command in zip(told[::2], commands, strict=True):
+        assert sentence.startswith("ganlet: ") and 'pip install "ganlet[train' in sentence, (command, sentence)
 
 
 # ---------------------------------------------------------------- run and its stages

@@ -123,13 +123,13 @@ def search_recipe(
     Writes RUN/search/search.json, front.svg, front.png and best.toml, the recipe of the chosen trial: the one numbered
     `pick`, else the nearest to the data of at most `target_mb` and within the recipe's budgets. Returns search.json.
     """
-    from ganlet.training.state import seed_of
-
     search = recipe.search
     if search is None or recipe.distill is None:
         raise GanletError(f"Recipe {recipe.run.name} has no [search] section; add one, it may be empty.")
     require_optuna()  # before all pictures are read
     place = Workplace.open(recipe, run, observer)
+    from ganlet.training.state import seed_of
+
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
     storage = storage or f"sqlite:///{(run / FOLDER / 'study.sqlite3').absolute()}"
     check_storage(storage)
