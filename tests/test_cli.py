@@ -18,6 +18,7 @@ import tomli_w
 from PIL import Image
 
 from ganlet import cli
+from ganlet.artifact import describe_file, read_tensors, write_tensors
 from ganlet.data import load_pictures, write_folder
 from ganlet.files import claimed
 from support import Answer, expect_refused
@@ -109,6 +110,19 @@ def test_run_then_again_then_with_a_changed_recipe(
     assert (out / "student.previous" / "config.json").is_file()
     assert (out / "generator.onnx").read_bytes() != first[out / "generator.onnx"]
     assert (out / "teacher" / "config.json").read_bytes() == first[out / "teacher" / "config.json"]
+
+
+def test_a_student_is_made_again_where_the_critic_that_it_starts_from_is_another(
+    ganlet: Callable[..., Answer], recipe_path: Path, run_copy: Path
+) -> None:
+    assert "student: complete, skipped" in ganlet("distill", recipe_path, "--out", run_copy)[2]
+    critic, config = run_copy / "teacher" / "critic.safetensors", run_copy / "teacher" / "config.json"
+    write_tensors(critic, {name: 1.5 * tensor for name, tensor in read_tensors(critic).items()})
+    about = json.loads(config.read_text())
+    about["files"]["critic.safetensors"] = describe_file(critic)
+    config.write_text(json.dumps(about))
+    code, _, err = ganlet("distill", recipe_path, "--out", run_copy)
+    assert code == 0 and "student: the recipe or its input has changed" in err
 
 
 @pytest.mark.parametrize("command", ["run", "train", "distill"])

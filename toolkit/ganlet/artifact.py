@@ -47,6 +47,13 @@ class Stage:
     def weights_sha256(self) -> str:
         return str(self.config["files"][GENERATOR]["sha256"])
 
+    @property
+    def as_input(self) -> dict[str, str]:
+        """The networks by their hashes, for the key of a stage that is made of this one."""
+        files = self.config["files"]
+        critic = {"source_critic": str(files[CRITIC]["sha256"])} if CRITIC in files else {}
+        return {"source": self.weights_sha256} | critic
+
     def as_source(self) -> dict[str, Any]:
         """What the manifest says of a file that was made of this stage."""
         return {"made_from": {"stage": self.name, "weights_sha256": self.weights_sha256}}

@@ -66,7 +66,7 @@ class Finder:
         limits = (self.auto.memory_mib, recipe.budget.training_memory_mib)
         self.rules = Rules(self.auto.tolerance_percent, min((mib for mib in limits if mib is not None), default=None))
         features = recipe.verify.features
-        self.made_of = {"data_sha256": pictures.sha256, "source": source.weights_sha256, "features": features}
+        self.made_of = {"data_sha256": pictures.sha256, "features": features, **source.as_input}
         indices, _ = pictures.split(recipe.data.holdout, recipe.data.seed)
         self.distance = DistanceToData(
             pictures, indices, net_name=features, samples=self.auto.samples, seed=recipe.run.seed

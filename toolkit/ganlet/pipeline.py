@@ -55,7 +55,7 @@ def transfer(place: Workplace) -> Stage:
         chosen, found = find_freezing(place.recipe, source, place.run, place.pictures, _short(place), place.observer)
         given = replace(place, recipe=with_freezing(place.recipe, chosen))
     plan = transfer_plan(given.recipe, source)
-    key = given.key("transfer", plan.train, source=source.weights_sha256)
+    key = given.key("transfer", plan.train, **source.as_input)
     stage = place.train(plan, transfer_weights(source), key, source)
     if found is not None:
         write_json(stage.folder / RESULT, found)
@@ -76,7 +76,7 @@ def distill(place: Workplace) -> Stage:
     section = place.recipe.distill
     source = place.source(section.teacher_run if section else None)
     plan = distill_plan(place.recipe, source)
-    key = place.key("distill", plan.train, source=source.weights_sha256)
+    key = place.key("distill", plan.train, **source.as_input)
     return place.train(plan, distill_weights(place.recipe, source), key, source)
 
 
@@ -98,7 +98,7 @@ def prune(place: Workplace) -> Stage:
     for turn in range(1, section.rounds + 1):
         generator = cut(place.recipe, whole, stage, turn)
         plan = tune_plan(place.recipe, whole, generator.config.widths, turn)
-        sources = {"source": whole.weights_sha256, "current": stage.weights_sha256}
+        sources = whole.as_input | {"current": stage.weights_sha256}
         key = place.step_key(number, round=str(turn), **sources)
         place.observer.say(f"{plan.stage}: widths {whole.config['generator']['widths']} -> {generator.config.widths}")
         stage = place.train(plan, tune_weights(generator, whole, stage), key, stage)
@@ -110,7 +110,7 @@ def _cut_once(place: Workplace, whole: Stage, number: int) -> Stage:
     from ganlet.compress.cuts import STAGE, cut, save_cut
 
     folder = place.run / STAGE
-    key = place.step_key(number, source=whole.weights_sha256)
+    key = place.step_key(number, **whole.as_input)
     if (stage := place.complete(folder, key)) is not None:
         return stage
     generator = cut(place.recipe, whole, whole, 1)

@@ -169,7 +169,7 @@ def with_widths(recipe: Recipe, source: Stage) -> Recipe:
 def study_name(recipe: Recipe, place: Workplace, source: Stage) -> str:
     """Trials of another teacher, space or other pictures are never mixed with these; more of them are."""
     sections = ("data", "teacher", "transfer", "distill", "search", "verify")
-    sources = {"data_sha256": place.pictures.sha256, "source": source.weights_sha256}
+    sources = {"data_sha256": place.pictures.sha256, **source.as_input}
     return f"{recipe.run.name}-{recipe.key(*sections, **sources)[:16]}"
 
 

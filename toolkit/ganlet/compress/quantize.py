@@ -51,7 +51,7 @@ def section_of(recipe: Recipe) -> tuple[int, Quantize]:
 
 def rests_on(source: Stage) -> dict[str, str]:
     """What the stage depends on beside its section: what it is made of, and how int8 files are made."""
-    return {"source": source.weights_sha256, "int8": variants.REVISION}
+    return source.as_input | {"int8": variants.REVISION}
 
 
 def measure(stage: Stage, section: Quantize, source: Stage | None = None) -> InInt8:
