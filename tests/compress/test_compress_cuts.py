@@ -97,6 +97,17 @@ def test_fine_tuning_starts_from_the_cut_and_its_memory_is_forecast(make: Any) -
         budget_recipe(make(ratio=0.5))
 
 
+@pytest.mark.parametrize("asked", ["prune", "start"])
+def test_scales_that_a_teacher_will_not_have_are_told_before_it_is_trained(
+    tiny_tables: dict[str, Any], asked: str
+) -> None:
+    tiny_tables["teacher"]["norm"] = "instance"
+    tiny_tables["distill"] |= {"norm": "instance"} | ({"importance": "batch-norm"} if asked == "start" else {})
+    steps = [{"method": "prune", "ratio": 0.4, "importance": "batch-norm"}] if asked == "prune" else []
+    with pytest.raises(GanletError, match='importance = "batch-norm" reads'):
+        plans_of(parse_recipe(tiny_tables | {"compress": steps}))
+
+
 @pytest.mark.parametrize(
     ("section", "words"),
     [

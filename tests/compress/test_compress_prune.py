@@ -203,5 +203,5 @@ def test_a_generator_that_draws_one_picture_is_scored_without_a_fault() -> None:
 @pytest.mark.parametrize("norm", ["none", "instance"])
 def test_batch_norm_scales_need_batch_norm(norm: str) -> None:
     whole = generator(GeneratorConfig.model_validate(CONFIG.model_dump() | {"norm": norm}))
-    with pytest.raises(GanletError, match="needs batch norm, which this generator has not; choose diversity"):
+    with pytest.raises(GanletError, match=f'has norm = "{norm}"; choose importance = "diversity"'):
         channel_scores(whole, "batch-norm", seed=0)

@@ -7,7 +7,7 @@ import torch
 
 from ganlet.artifact import CRITIC, GENERATOR, STAGE_OF_STEP, Stage, save_stage
 from ganlet.compress.freeze import require_same_pictures
-from ganlet.compress.importance import Scores, channel_scores
+from ganlet.compress.importance import Scores, channel_scores, require_importance
 from ganlet.compress.prune import Kept, Rule, remove_channels, size_mb
 from ganlet.compress.tuning import no_step, tuning_plan
 from ganlet.errors import GanletError
@@ -72,7 +72,11 @@ def planned_widths(prune: Prune, before: GeneratorConfig, number: int) -> tuple[
 
 
 def planned_config(prune: Prune, before: GeneratorConfig, number: int) -> GeneratorConfig:
-    """The config after cut `number`, as far as it is known before there are weights."""
+    """The config after cut `number`, as far as it is known before there are weights.
+
+    Raises GanletError for an importance that such a generator does not have.
+    """
+    require_importance(prune.importance, before)
     return _cut_config(before, planned_widths(prune, before, number))
 
 

@@ -2,7 +2,7 @@
 
 from ganlet.artifact import Stage
 from ganlet.compress.freeze import require_penalty_is_valid, require_same_pictures
-from ganlet.compress.importance import channel_scores
+from ganlet.compress.importance import channel_scores, require_importance
 from ganlet.errors import GanletError
 from ganlet.losses.perceptual import weights_path
 from ganlet.models import Critic, Generator, GeneratorConfig, build_generator, copy_strongest_channels, hidden_pairs
@@ -24,6 +24,7 @@ def distill_plan(recipe: Recipe, source: Stage) -> Plan:
     )
     require_penalty_is_valid(distill.loss, critic, source)
     if distill.init == "teacher":
+        require_importance(distill.importance, teacher)
         obstacle = can_start_from(build_generator(student), build_generator(teacher))
         if obstacle:
             raise GanletError(f'distill.init = "teacher" is not possible: {obstacle}; set distill.init = "random".')

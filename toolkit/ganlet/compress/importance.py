@@ -14,7 +14,7 @@ from torch_pruning.pruner.importance import BNScaleImportance, GroupMagnitudeImp
 
 from ganlet.device.latents import latents
 from ganlet.errors import GanletError
-from ganlet.models import Generator, build_generator
+from ganlet.models import Generator, GeneratorConfig, build_generator
 from ganlet.models.init import maker, strength
 from ganlet.recipe import Importance
 from ganlet.training.state import seed_of
@@ -29,9 +29,19 @@ PART = 32  # latents at a time, to save memory
 def channel_scores(generator: Generator, importance: Importance, seed: int) -> Scores:
     """The scores of a generator as it draws in eval mode: a function of its weights and, for `diversity`, of `seed`.
 
-    Raises GanletError where the importance does not apply: batch-norm scales of a generator without any.
+    Raises GanletError where the importance does not apply: see `require_importance`.
     """
+    require_importance(importance, generator.config)
     return SCORES[importance](plain_copy(generator), seed)
+
+
+def require_importance(importance: Importance, config: GeneratorConfig) -> None:
+    """Raise GanletError where an importance has nothing to read in a generator of `config`."""
+    if importance == "batch-norm" and config.norm != "batch":
+        raise GanletError(
+            f'importance = "batch-norm" reads the scales of batch norms, but the generator has norm = "{config.norm}"; '
+            'choose importance = "diversity".'
+        )
 
 
 def diversity(generator: Generator, z: Tensor, probes: Tensor) -> Scores:
@@ -81,17 +91,12 @@ def _strength(generator: Generator, seed: int) -> Scores:
     return [score / score.mean().clamp_min(torch.finfo(score.dtype).tiny) for score in found]
 
 
-def _by_weights(judge: Callable[[Any], Tensor | None], needs: str) -> Callable[[Generator, int], Scores]:
+def _by_weights(judge: Callable[[Any], Tensor]) -> Callable[[Generator, int], Scores]:
     """Scores by one of torch-pruning's importances, which judges the group of weights that go with a channel."""
 
     def scores(generator: Generator, seed: int) -> Scores:
-        found = []
-        for group in channel_groups(generator):
-            score = judge(group)
-            if score is None:
-                raise GanletError(f"This importance needs {needs}, which this generator has not; choose diversity.")
-            found.append(score.detach().float().nan_to_num(0.0))  # a layer of zeros has no mean to be a share of
-        return found
+        # a layer of zeros has no mean to be a share of
+        return [judge(group).detach().float().nan_to_num(0.0) for group in channel_groups(generator)]
 
     return scores
 
@@ -135,15 +140,12 @@ def plain_copy(generator: Generator) -> Generator:
 
 SCORES: dict[Importance, Callable[[Generator, int], Scores]] = {
     "strength": _strength,
-    "magnitude": _by_weights(
-        MagnitudeImportance(p=2, group_reduction="first"), "convolutions"
-    ),  # squared norm of the weights that make the channel (Li et al. 2017), as a share of the layer's mean
-    "batch-norm": _by_weights(
-        BNScaleImportance(), "batch norm"
-    ),  # |gamma| (Liu et al. 2017, network slimming), as a share of the layer's mean
-    "group-norm": _by_weights(
-        GroupMagnitudeImportance(p=2), "convolutions"
-    ),  # squared norm of all that goes with the channel, the next layer's inputs too (Fang et al. 2023, DepGraph)
+    # squared norm of the weights that make the channel (Li et al. 2017), as a share of the layer's mean
+    "magnitude": _by_weights(MagnitudeImportance(p=2, group_reduction="first")),
+    # |gamma| (Liu et al. 2017, network slimming), as a share of the layer's mean
+    "batch-norm": _by_weights(BNScaleImportance()),
+    # squared norm of all that goes with the channel, the next layer's inputs too (Fang et al. 2023, DepGraph)
+    "group-norm": _by_weights(GroupMagnitudeImportance(p=2)),
     "diversity": _diversity,
 }
 """The recipe's word -> the function (generator, seed) -> scores."""
