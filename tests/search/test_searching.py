@@ -2,8 +2,10 @@
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from rich.console import Console
 from ganlet import searching
 from ganlet.artifact import load_stage
 from ganlet.errors import GanletError, Interrupted
+from ganlet.files import claimed
 from ganlet.recipe import Recipe, load_recipe, parse_recipe, save_recipe
 from ganlet.report import search_png, search_svg, search_table
 from ganlet.search import Point, front_numbers
@@ -89,6 +92,24 @@ def test_trials_of_another_teacher_are_another_search(recipe: Recipe, finished_r
     sources = [load_stage(finished_run / name) for name in ("teacher", "student", "teacher")]
     names = [searching.study_name(recipe, place, source) for source in sources]
     assert names[0] == names[2] != names[1]
+
+
+def test_of_two_searches_that_begin_together_one_makes_the_teacher_and_the_other_takes_it(
+    tiny_tables: dict[str, Any], finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, seen = parse_recipe(tiny_tables), Silent()
+    place = Workplace(recipe, tmp_path / "run", open_pictures(recipe, Silent()), seen)
+    with ExitStack() as first:
+        first.enter_context(claimed(place.run))
+
+        def first_is_done(seconds: float) -> None:
+            shutil.copytree(finished_run / "teacher", place.run / "teacher")
+            first.close()
+
+        monkeypatch.setattr(searching.time, "sleep", first_is_done)
+        (made,) = searching._made(place, ["teacher"])
+    assert made.weights_sha256 == load_stage(finished_run / "teacher").weights_sha256
+    assert "another ganlet works in" in seen.said[0] and seen.said[1:] == ["teacher: complete, skipped"]
 
 
 def test_the_cost_of_a_point_is_that_of_its_network(recipe: Recipe, finished_run: Path, tmp_path: Path) -> None:

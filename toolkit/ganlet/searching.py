@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 from ganlet.artifact import Stage
 from ganlet.device.footprint import measure
-from ganlet.errors import GanletError
-from ganlet.files import MB, read_json, write_bytes, write_json, write_text
+from ganlet.errors import Busy, GanletError
+from ganlet.files import MB, claimed, read_json, write_bytes, write_json, write_text
 from ganlet.observer import Hushed, Observer
 from ganlet.pipeline import STEPS, distill
 from ganlet.recipe import Recipe, Search, save_recipe
@@ -35,6 +36,7 @@ from ganlet.workplace import Workplace
 
 FOLDER = "search"
 BEST = "best.toml"
+WAIT_S = 1.0
 
 
 class Proxy:
@@ -133,7 +135,7 @@ def search_recipe(
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
     storage = storage or f"sqlite:///{(run / FOLDER / 'study.sqlite3').absolute()}"
     check_storage(storage)
-    made = [STEPS[name](place) for name in ("teacher", "transfer") if getattr(recipe, name) is not None]
+    made = _made(place, [name for name in ("teacher", "transfer") if getattr(recipe, name) is not None])
     source = made[-1] if made else place.source(recipe.distill.teacher_run)
     study = open_study(storage, study_name(recipe, place, source))
     recipe = with_widths(recipe, source)
@@ -151,6 +153,20 @@ def search_recipe(
         finally:
             document = write_document(recipe, run, trials_of(study), ask)
     return write_choice(recipe, run, document, target_mb, pick)
+
+
+def _made(place: Workplace, sections: list[str]) -> list[Stage]:
+    """The stages that students are tried from. Of searches that begin together one makes them, the others wait."""
+    told = False
+    while True:
+        try:
+            with claimed(place.run):
+                return [STEPS[section](place) for section in sections]
+        except Busy:
+            if not told:
+                place.observer.say(f"search: another ganlet works in {place.run}, waiting until it is done")
+            told = True
+            time.sleep(WAIT_S)
 
 
 def with_widths(recipe: Recipe, source: Stage) -> Recipe:
