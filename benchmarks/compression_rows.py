@@ -115,6 +115,13 @@ ABLATIONS: dict[str, tuple[str, Tables]] = {
 
 ROWS = [
     Row("teacher", "256-128-64, trained until its distance stops falling", "teacher", TEACHER),
+    Row(
+        "teacher-augmented",
+        "the teacher's network, with DiffAugment, as many steps",
+        "teacher",
+        changed(TEACHER, {"train.augment": AUGMENT}),
+        times=3,
+    ),
     Row("basework", "the base work: joint loss, alpha 0.05, MSE, fresh critic", tables=BASE_WORK),
     Row(
         "scratch",
