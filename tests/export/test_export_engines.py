@@ -144,6 +144,7 @@ def test_what_the_file_tells_is_checked(small_run: Path, precision: str) -> None
     [
         ({}, "runtime, targets, made_from, versions, inputs, outputs"),
         ({"made_from": {"stage": "student"}}, "made_from.onnx, made_from.sha256"),
+        ({"made_from": {"onnx": 5, "sha256": "a"}}, "made_from.onnx"),
     ],
 )
 def test_an_engine_that_was_not_built_here_is_told(tmp_path: Path, listed: dict[str, Any], words: str) -> None:

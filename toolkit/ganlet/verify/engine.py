@@ -104,11 +104,9 @@ def check_engine(run: Path, name: str) -> EngineCheck:
 
 def _require_entry(run: Path, name: str, entry: dict[str, Any]) -> None:
     """Raise GanletError where manifest.json does not say of an engine what `ganlet export` writes there."""
-    made_from = entry.get("made_from")
     lacking = [key for key, kind in ENTRY.items() if not isinstance(entry.get(key), kind)]
-    lacking += [
-        f"made_from.{key}" for key in ("onnx", "sha256") if isinstance(made_from, dict) and key not in made_from
-    ]
+    if isinstance(made_from := entry.get("made_from"), dict):
+        lacking += [f"made_from.{key}" for key in ("onnx", "sha256") if not isinstance(made_from.get(key), str)]
     if lacking:
         raise GanletError(
             f"{run / 'manifest.json'} says of {name} nothing valid under {', '.join(lacking)}; expected what "
