@@ -209,7 +209,7 @@ def test_operations_are_the_files_own_or_of_the_generator_beside(tmp_path: Path)
         return subjects_of([path], only_cpu())[0]
 
     count, source = count_flop(subject(KITTENS), {})
-    assert count == 8_579_072 and source == "counted from generator.onnx"  # 80-40-24-16 channels: 2 x 4.29 M
+    assert count == 20_134_400 and source == "counted from generator.onnx"  # 20-40-48-32 channels: 2 x 10.07 M
     assert count_flop(subject(KITTENS), {"flop_per_picture": "17"}) == (17, "stored in the file")
     (tmp_path / "engines").mkdir()
     engine = tmp_path / "engines" / "sm75.engine"
@@ -217,7 +217,7 @@ def test_operations_are_the_files_own_or_of_the_generator_beside(tmp_path: Path)
     other = type("Other", (), {"path": engine})()
     assert count_flop(other, {})[0] is None and "no generator.onnx lies beside" in count_flop(other, {})[1]
     shutil.copy(KITTENS, tmp_path)
-    assert count_flop(other, {}) == (8_579_072, "counted from generator.onnx")
+    assert count_flop(other, {}) == (20_134_400, "counted from generator.onnx")
 
 
 def test_without_onnx_the_operations_say_why_they_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
