@@ -230,6 +230,29 @@ def test_where_the_pictures_lie_leaves_the_key_and_what_they_are_changes_it(tabl
     assert recipe.key("data") != recipe.key("data", "teacher")
 
 
+def step_key(step: dict[str, Any]) -> str:
+    tables = {"run": {"name": "r"}, "data": {"source": "kittens", "count": 100}, "compress": [step]}
+    return parse_recipe(tables | {"export": {"targets": ["onnx", "onnx-int8"]}}).key("compress")
+
+
+def test_a_default_that_has_changed_makes_what_was_made_by_the_former_stale() -> None:
+    """The hash is of the version whose defaults were alpha 0.09, features 1, Adam's 2e-4 and no DiffAugment."""
+    bare = {"method": "prune", "from": "x", "ratio": 0.5, "tune": {}}
+    assert step_key(bare) != "4e6cb3d4f9ebf142ea371e8d82cbea92ac33545951ca08186d67bef5671c5752"
+    train = {"lr": 1e-3, "lr_critic": 8e-4, "decay": 0.3, "augment": ["color", "translation"]}
+    spelled = bare | {"tune": {"alpha": 0.2, "features": 0.0, "train": train}}
+    assert step_key(spelled) == step_key(bare)
+    for key, value in {"alpha": 0.09, "features": 1.0, "train": {"augment": []}}.items():
+        assert step_key(bare | {"tune": {key: value}}) != step_key(bare), key
+
+
+def test_a_key_whose_defaults_have_not_changed_is_that_of_all_versions() -> None:
+    settled = {"method": "quantize", "from": "x", "tune": {}}
+    assert step_key(settled) == "6e96683c968a9eb65afd2e57c1a5a206c7f63d430603231a78cc6797573f3a2f"
+    cut = {"method": "prune", "from": "x", "ratio": 0.5}
+    assert step_key(cut) == "1749259583ac06b0201c3281695ad2cde4858300bf393ac2aa66d48837b65dc9"
+
+
 def test_the_hash_of_all_values_ignores_only_name_device_path_and_logging(tables: Tables) -> None:
     base = parse_recipe(tables).sha256
     tables["run"] = {"name": "renamed", "device": "cpu"}

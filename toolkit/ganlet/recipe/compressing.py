@@ -1,10 +1,11 @@
 """The sections of a recipe that make a generator smaller: distillation, and the steps of [[compress]]."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ganlet.recipe.sections import (
+    Augmentation,
     Critic,
     Fraction,
     Importance,
@@ -70,16 +71,34 @@ class Distill(Network, Lessons):
 
 
 class Tune(Lessons):
-    """How a pruned generator learns again what it was: by the whole one, whose critic is kept and trained on."""
+    """How a generator learns again what it was before a step of [[compress]]: by what it was, and with its critic."""
 
-    alpha: Fraction = 0.09
     pixel: Literal["mse", "l1", "none"] = "l1"
-    features: Weight = 1.0
 
     def as_distill(self, widths: tuple[int, ...]) -> Distill:
         """The same as a section of distillation into a generator of `widths`."""
         values = {name: getattr(self, name) for name in Lessons.model_fields}
         return Distill(widths=widths, critic="teacher", **values)
+
+
+class RecoverTrain(Train):
+    """Training of what has lost channels: as students learn best from the same teacher, with DiffAugment."""
+
+    lr: LearningRate = 1e-3
+    lr_critic: LearningRate | None = 8e-4
+    decay: Fraction = 0.3
+    augment: tuple[Augmentation, ...] = ("color", "translation")
+
+    redefined: ClassVar[tuple[str, ...]] = ("lr", "lr_critic", "decay", "augment")
+
+
+class Recover(Tune):
+    """How a pruned generator learns again, its critic trained on."""
+
+    alpha: Fraction = 0.2
+    train: RecoverTrain = RecoverTrain()
+
+    redefined: ClassVar[tuple[str, ...]] = ("alpha", "features")
 
 
 class FineTrain(Train):
@@ -97,7 +116,6 @@ class Settle(Tune):
     """How a generator settles on weights that int8 holds better: by the pictures it drew in fp32, and nothing else."""
 
     alpha: Fraction = 0.0
-    features: Weight = 0.0
     train: FineTrain = FineTrain()
 
 
@@ -119,7 +137,7 @@ class Prune(Section):
     """Widths that change become multiples of this, where a layer has as many; runtimes like 4 and 8."""
     rounds: Annotated[int, Field(ge=1, le=20)] = 1
     """Cuts in equal steps of size, with fine-tuning after each; more than one need [compress.tune]."""
-    tune: Tune | None = None
+    tune: Recover | None = None
     """Fine-tuning after each cut; without it nothing is trained."""
 
 

@@ -1,13 +1,14 @@
 """The sections of a recipe. Typed, closed, frozen; defaults stand here and nowhere else."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Loss = Literal["minimax", "non-saturating", "least-squares", "hinge", "wgan-gp"]
 Norm = Literal["batch", "instance", "none"]
 Block = Literal["transposed", "separable", "resize"]
+Augmentation = Literal["color", "translation", "cutout"]
 Target = Literal["onnx", "onnx-fp16", "onnx-int8", "trt-rtx", "tensorrt", "executorch", "executorch-int8", "web"]
 Positive = Annotated[int, Field(ge=1)]
 Widths = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8)]
@@ -34,6 +35,9 @@ class Section(BaseModel):
     """A closed, frozen table of a recipe."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+    redefined: ClassVar[tuple[str, ...]] = ()
+    """Keys whose default a version has changed: always in a stage's key, as what was made before is stale."""
 
 
 class Run(Section):
@@ -85,8 +89,9 @@ class Train(Section):
     """Critic updates per generator update."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.995
     """Decay per step of the averaged generator, ramped up as (1 + step) / (10 + step); 0 switches it off."""
-    augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
-    """Differentiable augmentation of everything that the critic sees: for fewer than some thousand pictures."""
+    augment: tuple[Augmentation, ...] = ()
+    """Differentiable augmentation of everything that the critic sees: for small students, whose kept critic tells them
+    at once without, and for fewer than some thousand pictures."""
     amp: Literal["off", "fp16", "bf16"] = "off"
     """Mixed precision, on CUDA only."""
     gradient_penalty: Annotated[float, Field(ge=0)] = 10.0
