@@ -64,7 +64,7 @@ class Row:
 
 TEACH: Tables = {"alpha": 0.09, "train.lr": 1e-3, "train.lr_critic": 4e-4}
 ONE_GO: Tables = TEACH | {"alpha_end": 1.0}
-AUGMENTED: Tables = {"features": 0.0, "train.lr_critic": 8e-4, "train.augment": ["color", "translation"]}
+AUGMENT = ["color", "translation"]
 WAYS: dict[str, tuple[str, Tables]] = {
     "features": ("one go without the pixel term", {"pixel": "none"}),
     "relation": ("one go with relations in place of pixels", {"pixel": "none", "relation": 1.0}),
@@ -73,10 +73,10 @@ WAYS: dict[str, tuple[str, Tables]] = {
         {"alpha": 1.0, "pixel": "none", "features": 0.0},
     ),
     "kept": ("one go, alpha to 0.5: the teacher is never left", {"alpha_end": 0.5}),
-    "augmented": ("as one-go-kept, with DiffAugment and without features", AUGMENTED | {"alpha_end": 0.5}),
-    "augmented-adversary": (
+    "kept-augmented": ("as one-go-kept, with DiffAugment", {"alpha_end": 0.5, "train.augment": AUGMENT}),
+    "adversary-augmented": (
         "as one-go-adversary, with DiffAugment",
-        AUGMENTED | {"alpha": 1.0, "pixel": "none"},
+        {"alpha": 1.0, "pixel": "none", "features": 0.0, "train.augment": AUGMENT},
     ),
 }
 
@@ -86,7 +86,7 @@ ROWS = [
         "scratch-augmented",
         "the same with DiffAugment",
         ("teacher",),
-        ({"train.augment": ["color", "translation"]},),
+        ({"train.augment": AUGMENT},),
         group="ways",
     ),
     Row("frozen", "the kittens' teacher, first layers frozen as in the base work", ("transfer",)),
