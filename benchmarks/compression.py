@@ -31,6 +31,7 @@ from compression_rows import (
     PROXY_STEPS,
     ROWS,
     SAMPLES,
+    SHORT_GROUPS,
     SHORT_STEPS,
     STEPS,
     Row,
@@ -63,7 +64,7 @@ class Bench:
     def steps(self, row: Row) -> int:
         if self.options.steps:
             return int(self.options.steps)
-        return row.times * (PROXY_STEPS if self.options.proxy else STEPS if row.group == "main" else SHORT_STEPS)
+        return row.times * (PROXY_STEPS if self.options.proxy else SHORT_STEPS if row.group in SHORT_GROUPS else STEPS)
 
     def folder(self, row: Row, seed: int) -> Path:
         if row.name == "teacher":
@@ -73,6 +74,10 @@ class Bench:
     def trained(self, row: Row) -> Row:
         """The row whose stage a row's file is made from: itself, unless it says another."""
         return next(r for r in ROWS if r.name == row.of) if row.of else row
+
+    def teacher(self, row: Row) -> Row:
+        """The row that teaches a row, and that it is held against."""
+        return next(r for r in ROWS if r.name == row.teacher)
 
     def stage_folder(self, row: Row, seed: int) -> Path:
         row = self.trained(row)
@@ -86,13 +91,14 @@ class Bench:
         row = self.trained(row)
         if self.is_trained(row, seed):
             return True
-        if row.section == "distill" and not self.train(TEACHER, seed):
+        teacher = self.teacher(row)
+        if row.section == "distill" and not self.train(teacher, seed):
             return False
         folder = self.folder(row, seed)
         try:
             with claimed(folder):
                 if not self.is_trained(row, seed):
-                    recipe = recipe_of(row, seed, self.steps(row), str(self.folder(TEACHER, seed)))
+                    recipe = recipe_of(row, seed, self.steps(row), str(self.folder(teacher, seed)))
                     print(f"# training {folder}", flush=True)
                     MAKE[row.section](Workplace.open(recipe, folder, self.observer))
                 return True
@@ -164,10 +170,9 @@ def judge(bench: Bench, rows: Sequence[Row], samples: int) -> None:
     results: list[dict[str, Any]] = []
     for row in rows:
         for seed in bench.seeds:
-            teacher = bench.folder(TEACHER, seed) / GENERATOR
-            if not bench.is_trained(row, seed) or not bench.is_trained(TEACHER, seed):
+            if not bench.is_trained(row, seed) or not bench.is_trained(bench.teacher(row), seed):
                 continue
-            bench.file(TEACHER, seed)
+            teacher = bench.file(bench.teacher(row), seed)
             about = {"row": row.name, "what": row.what, "seed": seed, "group": row.group}
             try:
                 path = bench.file(row, seed)
@@ -218,7 +223,7 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     home = Path(os.environ.get("GANLET_CACHE", Path.home() / ".cache" / "ganlet"))
     parser.add_argument("--work", type=Path, default=home / "compression", help="folder of all runs, which resumes")
-    parser.add_argument("--rows", default="all", help="all, main, ablations, alpha, or names with commas between")
+    parser.add_argument("--rows", default="all", help="all, a group (main, augmented, ablations, alpha), or names")
     parser.add_argument("--seeds", type=numbers, default="0,1,2")
     parser.add_argument("--steps", type=int, help="of every student, in place of the table's")
     parser.add_argument("--samples", type=int, help="pictures on each side of a distance")

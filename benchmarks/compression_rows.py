@@ -8,6 +8,7 @@ from ganlet.recipe import Recipe, parse_recipe
 
 Tables = dict[str, Any]
 STEPS, SHORT_STEPS, PROXY_STEPS = 10_000, 4_000, 1_500
+SHORT_GROUPS = ("ablations", "alpha")
 BATCH = 32
 SAMPLES, PROXY_SAMPLES = 5_000, 2_000
 CRITIC_WIDTHS = [32, 64, 128]
@@ -69,6 +70,8 @@ class Row:
     group: str = "main"
     times: int = 1
     """How often the table's steps are taken."""
+    teacher: str = "teacher"
+    """Of a student: the row that teaches it, and that it is held against."""
 
 
 def changed(tables: Tables, changes: Tables) -> Tables:
@@ -81,6 +84,9 @@ def changed(tables: Tables, changes: Tables) -> Tables:
             table = table.setdefault(parent, {})
         table[last] = value
     return made
+
+
+AUGMENTED = "teacher-augmented"
 
 
 def ours(widths: list[int]) -> Tables:
@@ -115,13 +121,6 @@ ABLATIONS: dict[str, tuple[str, Tables]] = {
 
 ROWS = [
     Row("teacher", "256-128-64, trained until its distance stops falling", "teacher", TEACHER),
-    Row(
-        "teacher-augmented",
-        "the teacher's network, with DiffAugment, as many steps",
-        "teacher",
-        changed(TEACHER, {"train.augment": AUGMENT}),
-        times=3,
-    ),
     Row("basework", "the base work: joint loss, alpha 0.05, MSE, fresh critic", tables=BASE_WORK),
     Row(
         "scratch",
@@ -142,6 +141,33 @@ ROWS = [
     Row("ours-20", "ours, 1/20", tables=ours(TWENTIETH)),
     Row("ours-30", "ours, 1/30: in int8 1/80 of the bytes", tables=ours(THIRTIETH)),
     *(Row(f"ours-{part}-int8", f"ours-{part} in int8", of=f"ours-{part}") for part in (10, 12, 20, 30)),
+    Row(
+        AUGMENTED,
+        "the teacher's network, with DiffAugment, as many steps",
+        "teacher",
+        changed(TEACHER, {"train.augment": AUGMENT}),
+        group="augmented",
+        times=3,
+    ),
+    *(
+        Row(f"augmented-{part}", f"{what} of that", tables=ours(widths), group="augmented", teacher=AUGMENTED)
+        for part, what, widths in (
+            ("same", "ours, as large as the base work's,", SAME_SIZE),
+            ("10", "ours, 1/10", TENTH),
+            ("12", "ours, 1/12", TWELFTH),
+            ("20", "ours, 1/20", TWENTIETH),
+        )
+    ),
+    *(
+        Row(
+            f"augmented-{part}-int8",
+            f"augmented-{part} in int8",
+            of=f"augmented-{part}",
+            group="augmented",
+            teacher=AUGMENTED,
+        )
+        for part in (10, 12, 20)
+    ),
     Row(
         "basework-batch8",
         "the base work at batch 8, as many steps",
