@@ -198,7 +198,7 @@ class Bench:
     def status(self) -> None:
         for row in self.rows:
             told = "  ".join(f"{s}: {'trained' if self.is_trained(row, s) else '-'}" for s in self.seeds)
-            print(f"{row.name:16} {self.options.steps} steps   {told}")
+            print(f"{row.name:26} {self.options.steps} steps   {told}")
 
 
 # ---------------------------------------------------------------- results

@@ -29,12 +29,12 @@ def table(results: Sequence[Result], samples: int) -> str:
         "",
         "As table 3.1: distance, time, memory while training (peak of tensors)",
         "",
-        f"{'row':16} {'seed':>4} {'frozen':>6} {'steps':>6} {'fd to data':>24} {'kid to data':>22} {'seconds':>8} "
+        f"{'row':26} {'seed':>4} {'frozen':>6} {'steps':>6} {'fd to data':>24} {'kid to data':>22} {'seconds':>8} "
         f"{'peak MiB':>9} {'forecast':>9}",
     ]
     for r in results:
         lines.append(
-            f"{r['row']:16} {r['seed']:4} {r['frozen'] or '-':>6} {r['steps']:6} {_interval(r['fd'], '.1f'):>24} "
+            f"{r['row']:26} {r['seed']:4} {r['frozen'] or '-':>6} {r['steps']:6} {_interval(r['fd'], '.1f'):>24} "
             f"{_interval(r['kid'], '.3f'):>22} {r['seconds']:8.0f} {r['peak_memory_mib']:9.1f} "
             f"{r['predicted_memory_mib']:9.1f}"
         )
@@ -43,17 +43,17 @@ def table(results: Sequence[Result], samples: int) -> str:
         "As table 3.3: memory while training, working model, change of quality against from scratch",
         "(minus the paired change of fd: negative is worse)",
         "",
-        f"{'row':16} {'seed':>4} {'peak MiB':>9} {'model MB':>9} {'parameters':>11} {'change of quality, %':>26}",
+        f"{'row':26} {'seed':>4} {'peak MiB':>9} {'model MB':>9} {'parameters':>11} {'change of quality, %':>26}",
     ]
     for r in results:
         change = r.get("change_percent")
         flipped = change and {"value": -change["value"], "low": -change["high"], "high": -change["low"]}
         lines.append(
-            f"{r['row']:16} {r['seed']:4} {r['peak_memory_mib']:9.1f} {r['file_mb']:9.2f} {r['parameters']:11,} "
+            f"{r['row']:26} {r['seed']:4} {r['peak_memory_mib']:9.1f} {r['file_mb']:9.2f} {r['parameters']:11,} "
             f"{_interval(flipped, '+.1f') if flipped else '0':>26}"
         )
     lines += ["", "What the rows are", ""]
-    lines += [f"{name:16} {what}" for name, what in dict.fromkeys((r["row"], r["what"]) for r in results)]
+    lines += [f"{name:26} {what}" for name, what in dict.fromkeys((r["row"], r["what"]) for r in results)]
     for r in results:
         if "search" in r:
             lines += ["", *_search(r)]
