@@ -21,7 +21,7 @@ from ganlet.benching.plan import Subject
 from ganlet.device.ratios import median_interval
 from ganlet.ui import Terminal
 
-PARTS = ("ours-10", "ours-12", "ours-20", "ours-30")
+PARTS = ("ours-10", "ours-12", "ours-20", "ours-30", "augmented-12-wide")
 FILES = ("teacher", "basework", "ours-same", *PARTS, *(f"{part}-int8" for part in PARTS))
 EAGER = "basework in torch"
 
