@@ -37,7 +37,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
     redefined: ClassVar[tuple[str, ...]] = ()
-    """Keys whose default a version has changed: always in a stage's key, as what was made before is stale."""
+    """Keys whose default a version has changed: always in a stage's key, as what was made before is stale. `Recipe.key`
+    asks for those of [compress.tune] and its [train] only; no other default has changed."""
 
 
 class Run(Section):
