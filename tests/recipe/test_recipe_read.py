@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from ganlet.errors import GanletError
 from ganlet.recipe import Recipe, Train, load_recipe, parse_recipe, save_recipe
+from ganlet.recipe.sections import Section
 
 Tables = dict[str, Any]
 
@@ -251,6 +252,27 @@ def test_a_key_whose_defaults_have_not_changed_is_that_of_all_versions() -> None
     assert step_key(settled) == "6e96683c968a9eb65afd2e57c1a5a206c7f63d430603231a78cc6797573f3a2f"
     cut = {"method": "prune", "from": "x", "ratio": 0.5}
     assert step_key(cut) == "1749259583ac06b0201c3281695ad2cde4858300bf393ac2aa66d48837b65dc9"
+
+
+def test_a_changed_default_is_kept_however_deep_it_lies() -> None:
+    class Inner(Section):
+        rate: float = 0.5
+        steps: int = 3
+        redefined = ("rate",)
+
+    class Outer(Section):
+        one: Inner = Inner()
+        absent: Inner | None = None
+        many: tuple[Inner, ...] = ()
+        bare: int = 1
+
+    assert Outer().deciding() == {"one": {"rate": 0.5}}
+    given = Outer(one=Inner(steps=4), absent=Inner(), many=(Inner(), Inner(rate=0.1)))
+    assert given.deciding() == {
+        "one": {"rate": 0.5, "steps": 4},
+        "absent": {"rate": 0.5},
+        "many": [{"rate": 0.5}, {"rate": 0.1}],
+    }
 
 
 def test_the_hash_of_all_values_ignores_only_name_device_path_and_logging(tables: Tables) -> None:

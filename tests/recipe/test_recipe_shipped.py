@@ -45,3 +45,11 @@ def test_no_value_of_the_file_is_lost(path: Path, tmp_path: Path) -> None:
     given = leaves(tomllib.loads(path.read_text(encoding="utf-8")))
     assert {key: written[key] for key in given} == given
     assert len(written) > len(given)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_what_decides_it_is_what_differs_from_the_defaults(path: Path) -> None:
+    recipe = load_recipe(path)
+    if any(step.method == "prune" and step.tune for step in recipe.compress):
+        pytest.skip("its [compress.tune] has defaults that have changed")
+    assert recipe.deciding() == recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)

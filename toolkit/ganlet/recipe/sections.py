@@ -1,7 +1,7 @@
 """The sections of a recipe. Typed, closed, frozen; defaults stand here and nowhere else."""
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -37,8 +37,29 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
     redefined: ClassVar[tuple[str, ...]] = ()
-    """Keys whose default a version has changed: always in a stage's key, as what was made before is stale. `Recipe.key`
-    asks for those of [compress.tune] and its [train] only; no other default has changed."""
+    """Keys whose default a version has changed: `deciding` has them always, as what was made before is stale."""
+
+    def deciding(self) -> dict[str, Any]:
+        """The table as plain values, without those equal to their defaults, so that a key added by a new version makes
+        no stage stale; where a version has changed a default, in here or below, the value stands there all the same.
+        """
+        plain = self.model_dump(mode="json", by_alias=True)
+        table = {}
+        for name, field in type(self).model_fields.items():
+            value, key = getattr(self, name), field.alias or name
+            below = _deciding(value, plain[key])
+            unlike = value != field.get_default(call_default_factory=True)
+            if unlike or name in self.redefined or (isinstance(value, Section) and below):
+                table[key] = below
+        return table
+
+
+def _deciding(value: object, plain: object) -> object:
+    if isinstance(value, Section):
+        return value.deciding()
+    if isinstance(value, tuple):
+        return [_deciding(one, as_plain) for one, as_plain in zip(value, cast(list[object], plain), strict=True)]
+    return plain
 
 
 class Run(Section):

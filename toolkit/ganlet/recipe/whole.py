@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from typing import Any
 
 from ganlet.recipe.compressing import Distill, Quantize, Step
 from ganlet.recipe.sections import Budget, Data, Export, Run, Search, Section, Teacher, Transfer, Verify
@@ -39,20 +38,15 @@ class Recipe(Section):
         """SHA-256 of the named sections, the seed and `more`: what a stage depends on.
 
         Left out is what changes no result: where pictures and source runs lie (their content counts) and how often to
-        write. So are values equal to their defaults, so that a key added by a new version makes no stage stale; where a
-        version has changed a default, the value stands there all the same.
+        write. So are values equal to their defaults, but where a version has changed them (`Section.deciding`).
         """
-        values = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        values = self.deciding()
         values["data"].pop("path", None)
         values.get("search", {}).pop("trials", None)
         made = [values.get(section, {}) for section in ("teacher", "transfer", "distill")]
         steps = values.get("compress", ())
         for table in [*made, *steps]:
             table.pop("from", None)
-        for table, step in zip(steps, self.compress, strict=True):
-            if step.tune is not None:
-                table["tune"] = _redefined(step.tune) | table["tune"]
-                table["tune"]["train"] = _redefined(step.tune.train) | table["tune"].get("train", {})
         for table in made + [step.get("tune", {}) for step in steps]:
             train = table.pop("train", {})
             kept = {k: v for k, v in train.items() if k not in ("checkpoint_steps", "progress_steps", "log_steps")}
@@ -61,8 +55,3 @@ class Recipe(Section):
         chosen = {name: values[name] for name in sections if values.get(name)}
         chosen |= more | {"seed": self.run.seed, "threads": self.run.threads}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
-
-
-def _redefined(section: Section) -> dict[str, Any]:
-    """The values of a section whose defaults have changed."""
-    return section.model_dump(mode="json", include=set(section.redefined))
