@@ -144,7 +144,7 @@ ROWS = [
     *(Row(f"ours-{part}-int8", f"ours-{part} in int8", of=f"ours-{part}") for part in (10, 12, 20, 30)),
     Row(
         AUGMENTED,
-        "the teacher's network, with DiffAugment, as many steps",
+        "the teacher's network and settings, with DiffAugment",
         "teacher",
         changed(TEACHER, {"train.augment": AUGMENT}),
         group="augmented",
