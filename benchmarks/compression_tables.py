@@ -65,7 +65,7 @@ def table(results: Sequence[Result], samples: int) -> str:
         first = of[0]
         lines.append(
             f"{name:24} {len(of):5} {first['parameters']:10,} {first['file_mb']:6.3f} {first['of_teacher']:8.1f} "
-            f"{first['steps']:6} {_over(of, 'fd', 1, 1):>22} {_over(of, 'kid', 1000, 2):>20} "
+            f"{max(r['steps'] for r in of):6} {_over(of, 'fd', 1, 1):>22} {_over(of, 'kid', 1000, 2):>20} "
             f"{_over(of, 'fd_teacher', 1, 1):>22}"
         )
     lines += [
@@ -74,18 +74,18 @@ def table(results: Sequence[Result], samples: int) -> str:
         "its critic scored a real picture above a drawn one, over the last half of the steps",
     ]
     lines += ["", f"{'row':24} {'seed':>4} {'fd to data':>26} {'to its teacher':>24} {'to the base work':>24} "
-              f"{'to ablation-whole':>24} {'balance':>8} {'minutes':>8}"]  # fmt: skip
+              f"{'to ablation-whole':>24} {'balance':>8} {'steps':>6} {'minutes':>8}"]  # fmt: skip
     for r in results:
         if "fd" in r:
             cells = [
                 _interval(r.get(f"change_to_{o}_percent"), "+.1f") for o in ("teacher", "basework", "ablation-whole")
             ]
             lines.append(f"{r['row']:24} {r['seed']:4} {_interval(r['fd'], '.1f'):>26} {cells[0]:>24} {cells[1]:>24} "
-                         f"{cells[2]:>24} {_number(r.get('balance')):>8} {r['seconds'] / 60:8.0f}")  # fmt: skip
+                         f"{cells[2]:>24} {_number(r.get('balance')):>8} {r['steps']:6} "
+                         f"{r['seconds'] / 60:8.0f}")  # fmt: skip
     lines += _of_int8([r for r in results if "psnr_to_fp32_db" in r])
-    lines += ["", "What the rows are", ""] + [
-        f"{name:24} {next(r['what'] for r in results if r['row'] == name)}" for name in names
-    ]
+    what = {r["row"]: r["what"] for r in results} | {row.name: row.what for row in ROWS}
+    lines += ["", "What the rows are", "", *(f"{name:24} {what[name]}" for name in names)]
     return "\n".join(lines) + "\n"
 
 
