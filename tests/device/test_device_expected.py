@@ -123,6 +123,12 @@ def test_int8_that_turned_grey_fails(make_generator: Make) -> None:
     assert found.verdict == "failed" and "✗ PSNR" in as_text(found)
 
 
+@pytest.mark.parametrize("name", ["generator.onnx", "generator.int8.onnx"])
+def test_the_shipped_kittens_are_drawn_here_as_where_they_were_exported(name: str) -> None:
+    found = confirm_artifact(Path(__file__).parents[2] / "exported" / "kittens" / name, threads=1)
+    assert found.verdict == "passed", as_text(found)
+
+
 def listed_with(path: Path, **about: Any) -> None:
     entry = json.loads((path.parent / "manifest.json").read_text())["files"][path.name]
     add_to_manifest(path.parent, path.name, **entry | about)
