@@ -142,7 +142,7 @@ def test_int8_whose_few_pictures_were_far_at_export_is_held_to_that(make_generat
     listed_with(path, expected_psnr_db=far.psnr_db)  # as near as where it was exported
     found = confirm_artifact(path, threads=1)
     assert found.verdict == "passed" and found.checks[-1].limit == pytest.approx(far.psnr_db - 3)
-    assert f"{far.psnr_db:.1f} dB where it was exported" in as_text(found)
+    assert "these were far from it where it was exported" in as_text(found)
     listed_with(path, expected_psnr_db=far.psnr_db + 3.1)  # there it was nearer, by more than twice the mean square
     assert confirm_artifact(path, threads=1).verdict == "failed"
     listed_with(path, expected_psnr_db=90.0)  # never more than the precision is asked for
@@ -165,6 +165,14 @@ def test_a_nearness_that_is_no_number_is_not_taken(told: Any, make_generator: Ma
     path = bundle_of(make_generator(), "int8")
     listed_with(path, expected_psnr_db=told)
     assert confirm_artifact(path, threads=1).checks[-1].limit == LIMITS["int8"].psnr_db
+
+
+def test_no_manifest_takes_the_limit_down_to_grey(make_generator: Make) -> None:
+    path = bundle_of(make_generator(), "int8")
+    scaled(path, 0.0)
+    listed_with(path, expected_psnr_db=-500.0)
+    found = confirm_artifact(path, threads=1)
+    assert found.verdict == "failed" and found.checks[-1].limit == 25.0, as_text(found)
 
 
 def test_a_device_whose_latents_differ_fails(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
