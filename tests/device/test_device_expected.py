@@ -123,58 +123,6 @@ def test_int8_that_turned_grey_fails(make_generator: Make) -> None:
     assert found.verdict == "failed" and "✗ PSNR" in as_text(found)
 
 
-@pytest.mark.parametrize("name", ["generator.onnx", "generator.int8.onnx"])
-def test_the_shipped_kittens_are_drawn_here_as_where_they_were_exported(name: str) -> None:
-    found = confirm_artifact(Path(__file__).parents[2] / "exported" / "kittens" / name, threads=1)
-    assert found.verdict == "passed", as_text(found)
-
-
-def listed_with(path: Path, **about: Any) -> None:
-    entry = json.loads((path.parent / "manifest.json").read_text())["files"][path.name]
-    add_to_manifest(path.parent, path.name, **entry | about)
-
-
-def test_int8_whose_few_pictures_were_far_at_export_is_held_to_that(make_generator: Make) -> None:
-    path = bundle_of(make_generator(), "int8")
-    scaled(path, 0.9)
-    far = confirm_artifact(path, threads=1)
-    assert far.verdict == "failed" and far.psnr_db is not None and far.psnr_db < 38
-    listed_with(path, expected_psnr_db=far.psnr_db)  # as near as where it was exported
-    found = confirm_artifact(path, threads=1)
-    assert found.verdict == "passed" and found.checks[-1].limit == pytest.approx(far.psnr_db - 3)
-    assert "these were far from it where it was exported" in as_text(found)
-    listed_with(path, expected_psnr_db=far.psnr_db + 3.1)  # there it was nearer, by more than twice the mean square
-    assert confirm_artifact(path, threads=1).verdict == "failed"
-    listed_with(path, expected_psnr_db=90.0)  # never more than the precision is asked for
-    assert confirm_artifact(path, threads=1).checks[-1].limit == LIMITS["int8"].psnr_db
-
-
-def test_what_is_built_of_an_onnx_file_is_held_to_what_that_drew(make_generator: Make) -> None:
-    path = bundle_of(make_generator(), "int8")
-    scaled(path, 0.9)
-    listed_with(path, made_from={"onnx": "source.onnx"})
-    measured = confirm_artifact(path, threads=1).psnr_db
-    assert measured is not None and measured < 38
-    (path.parent / "source.onnx").write_bytes(b"")
-    add_to_manifest(path.parent, "source.onnx", precision="int8", expected_psnr_db=measured)
-    assert confirm_artifact(path, threads=1).verdict == "passed"
-
-
-@pytest.mark.parametrize("told", [None, True, "38", [30.0]])
-def test_a_nearness_that_is_no_number_is_not_taken(told: Any, make_generator: Make) -> None:
-    path = bundle_of(make_generator(), "int8")
-    listed_with(path, expected_psnr_db=told)
-    assert confirm_artifact(path, threads=1).checks[-1].limit == LIMITS["int8"].psnr_db
-
-
-def test_no_manifest_takes_the_limit_down_to_grey(make_generator: Make) -> None:
-    path = bundle_of(make_generator(), "int8")
-    scaled(path, 0.0)
-    listed_with(path, expected_psnr_db=-500.0)
-    found = confirm_artifact(path, threads=1)
-    assert found.verdict == "failed" and found.checks[-1].limit == 25.0, as_text(found)
-
-
 def test_a_device_whose_latents_differ_fails(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confirm, "latents", lambda *rest: latents(*rest) + np.float32(1e-3))
     found = confirm_artifact(bundle, threads=1)

@@ -1,7 +1,6 @@
 """What is made of a stage's generator: one function a target, each checked before it is called done."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -11,13 +10,10 @@ from ganlet.artifact import (
     add_to_manifest,
     find_stage,
     is_listed_as,
-    listed_files,
     manifest_entry,
 )
 from ganlet.device import OnnxRunner
-from ganlet.device.confirm import NEARNESS, nearness
-from ganlet.device.expected import EXPECTED, read_expected, write_expected
-from ganlet.device.open import open_runner
+from ganlet.device.expected import EXPECTED, write_expected
 from ganlet.errors import GanletError
 from ganlet.exporting.engines import MODULES, engine_targets, export_engine
 from ganlet.exporting.onnx_files import export_onnx_file
@@ -125,25 +121,15 @@ def _executorch(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list
 
 
 def _expect(stage: Stage, run: Path) -> None:
-    """RUN/expected.npz: what a device compares its own pictures with (`ganlet verify --artifact`); in the manifest, how
-    near these each fp16 or int8 file of the stage draws them on this machine's processor.
-    """
+    """RUN/expected.npz: what a device compares its own pictures with (`ganlet verify --artifact`)."""
     from ganlet.verify.torch_runner import TorchRunner
 
-    path, source = run / EXPECTED, stage.as_source()
-    if not is_listed_as(path, source):
-        recipe = {"recipe_sha256": stage.config["provenance"].get("recipe_sha256", "")}
-        write_expected(path, TorchRunner.of_stage(stage), weights_sha256=stage.weights_sha256, **recipe)
-        add_to_manifest(run, EXPECTED, **recipe, **source)
-    for name in listed_files(run):
-        entry = manifest_entry(run, name)
-        provider = {".onnx": "cpu", ".pte": "auto"}.get(Path(name).suffix)
-        if provider is None or entry.get("precision") not in ("fp16", "int8") or NEARNESS in entry:
-            continue
-        with suppress(GanletError):  # an older program where ExecuTorch is missing: the usual limit holds
-            if is_listed_as(run / name, source):
-                _, psnr_db = nearness(open_runner(run / name, provider=provider), read_expected(path))
-                add_to_manifest(run, name, **entry | {NEARNESS: None if psnr_db is None else round(psnr_db, 2)})
+    path = run / EXPECTED
+    if is_listed_as(path, stage.as_source()):
+        return
+    recipe_sha256 = stage.config["provenance"].get("recipe_sha256", "")
+    write_expected(path, TorchRunner.of_stage(stage), weights_sha256=stage.weights_sha256, recipe_sha256=recipe_sha256)
+    add_to_manifest(run, EXPECTED, recipe_sha256=recipe_sha256, **stage.as_source())
 
 
 def _engine(module: str) -> Target:
