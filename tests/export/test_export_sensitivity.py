@@ -6,12 +6,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from ganlet.device import latents
 from ganlet.export import to_int8
 from ganlet.export.calibrate import METHODS
-from ganlet.export.sensitivity import JUDGED, SEED, Nearest, nearest_int8
+from ganlet.export.sensitivity import JUDGED, SEED, Nearest, nearest_int8, nearness
 
 COUNT = 32  # latents to calibrate on
 
@@ -80,3 +80,27 @@ def test_no_more_weights_than_allowed_stay_in_fp32_and_some_layer_is_always_int8
     none = nearest_int8(model, "trt-int8", least_psnr_db=200.0, most_kept=0.0, count=COUNT)
     most = nearest_int8(model, "trt-int8", least_psnr_db=200.0, most_kept=1.0, count=COUNT)
     assert none.keep == () and len(most.keep) == 1 and most.psnr_db > none.psnr_db
+
+
+def flag(above: float) -> ModelProto:
+    """A picture of one pixel: 1 where the first number of the latent is above, and 0 elsewhere."""
+    nodes = [
+        helper.make_node("Slice", ["z", "from", "to", "axis"], ["first"]),
+        helper.make_node("Greater", ["first", "above"], ["is"]),
+        helper.make_node("Cast", ["is"], ["images"], to=TensorProto.FLOAT),
+    ]
+    constants = [
+        helper.make_tensor(name, TensorProto.INT64, [1], [n]) for name, n in (("from", 0), ("to", 1), ("axis", 1))
+    ]
+    constants.append(helper.make_tensor("above", TensorProto.FLOAT, [], [above]))
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", dim]) for name, dim in (("z", 8), ("images", 1))
+    ]
+    graph = helper.make_graph(nodes, "flag", ends[:1], ends[1:], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def test_one_wrong_picture_in_three_hundred_is_seen() -> None:
+    found = nearness(flag(100.0))(flag(2.71))
+    one_in_300 = 10 * np.log10(4 * 297)  # 1 - Phi(2.71) = 0.00336
+    assert found == pytest.approx(one_in_300, abs=5)  # 1,024 latents have 3.4 such: one to ten

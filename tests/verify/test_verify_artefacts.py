@@ -86,6 +86,7 @@ def test_every_file_that_the_recipe_asks_for_is_judged(finished_run: Path, tmp_p
     assert (run / "samples" / "generator.int8.onnx.png").is_file()
     assert "latent_spread" in report["variety"]["generator.fp16.onnx"]
     assert "latent_spread" not in report["variety"]["generator.int8.onnx"]
+    assert not any("--artifact" in warning for warning in report["warnings"])
     assert verify(place) == report and "skipped" in place.observer.said[-1]  # type: ignore[attr-defined]
 
     spoil(run, "generator.int8.onnx")
@@ -93,6 +94,10 @@ def test_every_file_that_the_recipe_asks_for_is_judged(finished_run: Path, tmp_p
     failed = [check["name"] for check in after["checks"] if check["status"] != "passed"]
     assert after["verdict"] == "failed" and "PSNR of generator.int8.onnx" in failed
     assert all("int8" in name for name in failed)
+    (refused,) = [warning for warning in after["warnings"] if "--artifact" in warning]
+    assert (
+        refused.startswith("generator.int8.onnx: `ganlet verify --artifact` will refuse it") and "of 38 dB" in refused
+    )
     assert after["artifacts"][0]["quality"] == plain["quality"]
 
 

@@ -20,7 +20,7 @@ from ganlet.export.sensitivity import nearest_int8
 from ganlet.export.tune import tuned_forms
 from ganlet.files import write_bytes
 
-REVISION = "5"  # of how a variant is made: files of another one are made again
+REVISION = "6"  # of how a variant is made: files of another one are made again
 TUNING_COUNT = 16  # latents that a model is calibrated on which is only timed
 
 

@@ -1,11 +1,14 @@
 """The exported files of a run: which of them the recipe asks for, what each draws, and what it costs to run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ganlet.artifact import Stage, manifest_entry
+from ganlet.device.confirm import confirm
+from ganlet.device.expected import EXPECTED
 from ganlet.device.footprint import Footprint, measure
+from ganlet.device.manifest import listed
 from ganlet.device.open import open_runner
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
@@ -129,3 +132,20 @@ def artefact_checks(found: Measured, recipe: Recipe) -> list[Check]:
             surely_at_most(f"distance of {name} against {ONNX}", found.change_percent, allowed, verify.samples, reason)
         )
     return checks
+
+
+def refused_on_device(run: Path, artefacts: Sequence[Artefact]) -> list[str]:
+    """A warning for each file that `ganlet verify --artifact` refuses here already, and so on any device.
+
+    That check has few pictures and limits of its own, so that a file within the recipe's may fail it. Raises
+    GanletError where expected.npz is of another generator, or damaged.
+    """
+    if not (run / EXPECTED).is_file() or listed(run / EXPECTED) is None:
+        return []
+    told = []
+    for artefact in artefacts:
+        for check in confirm(artefact.path).checks:
+            if check.status != "passed":
+                found = f"{check.name} {check.measured:.3g} of {check.limit:g} {check.unit}"
+                told.append(f"{artefact.name}: `ganlet verify --artifact` will refuse it on every device: {found}.")
+    return told

@@ -19,6 +19,7 @@ from ganlet.verify.artefacts import (
     artefact_names,
     measure_artefact,
     open_artefacts,
+    refused_on_device,
 )
 from ganlet.verify.budget import check_budget
 from ganlet.verify.checks import Check
@@ -37,7 +38,7 @@ from ganlet.verify.sheets import write_maps, write_samples
 from ganlet.verify.torch_runner import TorchRunner
 from ganlet.verify.variety import COMPRESSED, measure_variety
 
-REVISION = "5"  # of what a report holds and how it judges: reports of another one are made again
+REVISION = "6"  # of what a report holds and how it judges: reports of another one are made again
 
 
 def verify_run(
@@ -69,7 +70,7 @@ def verify_run(
         Checks(checks, _budget(run, recipe, stages, measured[0])),
     )
     report |= trust(variety, memorised, ONNX)
-    report["warnings"] += _of_other_pictures(stages, pictures)
+    report["warnings"] += _of_other_pictures(stages, pictures) + refused_on_device(run, artefacts)
     report["provenance"] |= {
         "versions": list(stages.values())[-1].config["provenance"]["versions"],
         "command": command or f"ganlet verify {run.name}",
