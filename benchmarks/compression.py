@@ -16,7 +16,6 @@ so that results are bit-equal whatever else the machine does; its seconds are no
 import argparse
 import json
 import os
-import shlex
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -38,7 +37,7 @@ from compression_rows import (
     changed,
     recipe_of,
 )
-from compression_tables import write_results
+from compression_tables import command_of, write_results
 from ganlet.artifact import CONFIG, load_stage
 from ganlet.errors import Busy, GanletError
 from ganlet.exporting import TARGETS, Wish
@@ -196,8 +195,7 @@ def judge(bench: Bench, rows: Sequence[Row], samples: int) -> None:
     groups = dict.fromkeys(row.group for row in rows)
     sheets = {group: sheet_of(bench, judge, [*ROWS, *rows], group) for group in groups}
     about = {"samples": samples, "net": NET, "choosing": bench.options.choose}
-    command = shlex.join(["python", *sys.argv])
-    write_results(bench.options.out or bench.work, results, sheets, about, command)
+    write_results(bench.options.out or bench.work, results, sheets, about, command_of(sys.argv))
 
 
 def sheet_of(bench: Bench, judge: Judge, rows: Sequence[Row], group: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The table, the JSON and the sheet of pictures of `compression.py`."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,18 @@ from ganlet.files import read_json, write_bytes, write_json, write_text
 WHOLE = "ablation-whole"
 MARGIN_PX = 130  # for the rows' names on the sheet
 Result = dict[str, Any]
+
+
+def command_of(argv: Sequence[str]) -> str:
+    """The command as a result names it: without --work, and with the last parts alone of a folder of this machine."""
+    words = iter(argv)
+    told = ["python"]
+    for word in words:
+        if word == "--work":
+            next(words)
+        else:
+            told.append("/".join(Path(word).parts[-3:]) if word.startswith("/") else word)
+    return shlex.join(told)
 
 
 def write_results(

@@ -14,7 +14,6 @@ does; seconds are of that machine and hour, and compare within one run of the co
 import argparse
 import json
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from compression_judge import LATENT_SEED, Judge, parameters
+from compression_tables import command_of
 from ganlet.artifact import CONFIG, Stage, find_stage, load_stage
 from ganlet.errors import Busy
 from ganlet.exporting import TARGETS, Wish
@@ -234,7 +234,7 @@ def judge(bench: Bench) -> None:
         sheets = {"kittens": measurer.sheet(Path(bench.options.work) / "source" / "generator.onnx")} | sheets
         print(f"# source: {source}")
     options = bench.options
-    write_results(options.out or options.work, results, sheets, options.samples, shlex.join(["python", *sys.argv]))
+    write_results(options.out or options.work, results, sheets, options.samples, command_of(sys.argv))
 
 
 def costs(stages: Sequence[Stage], run: Path) -> dict[str, Any]:
