@@ -150,6 +150,18 @@ def test_an_export_of_other_weights_is_refused(copy_of_run: Path) -> None:
         verify(place_of(copy_of_run))
 
 
+def test_damaged_pictures_for_the_device_stop_it_before_anything_is_measured(
+    copy_of_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copy_of_run / "expected.npz").write_bytes(b"cut short")
+    before = (copy_of_run / "report.json").read_bytes()
+    monkeypatch.setattr("ganlet.verify.verdict.measure_fidelity", lambda *_, **__: pytest.fail("it measured first"))
+    recipe = load_recipe(copy_of_run / "recipe.toml").model_copy(update={"budget": Budget(model_mb=0.5)})
+    with pytest.raises(GanletError, match=r"expected\.npz"):
+        verify(place_of(copy_of_run, recipe))
+    assert (copy_of_run / "report.json").read_bytes() == before
+
+
 def test_a_missing_export_says_how_to_make_it(copy_of_run: Path) -> None:
     (copy_of_run / "generator.onnx").unlink()
     with pytest.raises(GanletError, match="ganlet export"):

@@ -50,6 +50,7 @@ def verify_run(
     """
     stages = stages_with_teacher(run, recipe)
     artefacts = open_artefacts(run, recipe, stages)
+    refused = refused_on_device(run, artefacts)  # first, as it stops at a damaged file, and takes no time
     runners: dict[str, Runner] = {name: TorchRunner.of_stage(stage) for name, stage in stages.items()}
     runners |= {artefact.name: artefact.runner for artefact in artefacts}
     reference = choose_reference(pictures, recipe.data.holdout, recipe.data.seed, recipe.verify.samples)
@@ -70,7 +71,7 @@ def verify_run(
         Checks(checks, _budget(run, recipe, stages, measured[0])),
     )
     report |= trust(variety, memorised, ONNX)
-    report["warnings"] += _of_other_pictures(stages, pictures) + refused_on_device(run, artefacts)
+    report["warnings"] += _of_other_pictures(stages, pictures) + refused
     report["provenance"] |= {
         "versions": list(stages.values())[-1].config["provenance"]["versions"],
         "command": command or f"ganlet verify {run.name}",
