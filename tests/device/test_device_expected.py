@@ -123,6 +123,13 @@ def test_int8_that_turned_grey_fails(make_generator: Make) -> None:
     assert found.verdict == "failed" and "✗ PSNR" in as_text(found)
 
 
+@pytest.mark.parametrize("name", ["generator.onnx", "generator.int8.onnx"])
+def test_the_shipped_kittens_are_drawn_here_as_where_they_were_exported(name: str) -> None:
+    found = confirm_artifact(Path(__file__).parents[2] / "exported" / "kittens" / name, threads=1)
+    assert found.verdict == "passed", as_text(found)
+    assert all(check.limit == 38.0 for check in found.checks if check.unit == "dB")
+
+
 def test_a_device_whose_latents_differ_fails(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confirm, "latents", lambda *rest: latents(*rest) + np.float32(1e-3))
     found = confirm_artifact(bundle, threads=1)

@@ -135,7 +135,7 @@ def artefact_checks(found: Measured, recipe: Recipe) -> list[Check]:
 
 
 def refused_on_device(run: Path, artefacts: Sequence[Artefact]) -> list[str]:
-    """A warning for each file that `ganlet verify --artifact` refuses here already, and so on any device.
+    """A warning for each file that `ganlet verify --artifact` refuses on this machine already.
 
     That check has few pictures and limits of its own, so that a file within the recipe's may fail it. Raises
     GanletError where expected.npz is of another generator, or damaged.
@@ -147,5 +147,5 @@ def refused_on_device(run: Path, artefacts: Sequence[Artefact]) -> list[str]:
         for check in confirm(artefact.path).checks:
             if check.status != "passed":
                 found = f"{check.name} {check.measured:.3g} of {check.limit:g} {check.unit}"
-                told.append(f"{artefact.name}: `ganlet verify --artifact` will refuse it on every device: {found}.")
+                told.append(f"{artefact.name}: `ganlet verify --artifact` refuses it on this machine: {found}.")
     return told

@@ -8,6 +8,7 @@ from typing import Any
 from ganlet.artifact import STAGE_OF_STEP, Stage, find_stage, stages_of
 from ganlet.data import PictureSet
 from ganlet.device import Sampler
+from ganlet.device.expected import EXPECTED
 from ganlet.device.runner import Runner
 from ganlet.device.runtimes import installed_onnxruntimes
 from ganlet.files import MB, sha256_file, write_json
@@ -162,7 +163,10 @@ def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pic
         report=REVISION,
         machine=measured_on,
         data=pictures.sha256,
-        **{name: sha256_file(run / name) if (run / name).is_file() else "" for name in artefact_names(recipe)},
+        **{
+            name: sha256_file(run / name) if (run / name).is_file() else ""
+            for name in (*artefact_names(recipe), EXPECTED)
+        },
         **engine_hashes(run),
         **weights,
     )
