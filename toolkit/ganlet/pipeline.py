@@ -20,8 +20,10 @@ from ganlet.workplace import Workplace
 
 def run_recipe(recipe: Recipe, run: Path, observer: Observer, command: str = "") -> dict[str, Any]:
     """Everything the recipe asks for; the same call again resumes. Returns the report."""
-    place = Workplace.open(recipe, run, observer)
+    require_training_packages()
     check_exports(recipe)
+    place = Workplace.open(recipe, run, observer)
+    place.keep_recipe()
     made = [make(place) for section, make in STEPS.items() if getattr(recipe, section)]
     export_recipe(recipe, made[-1], run, observer)
     report = verify(place, command)

@@ -1,6 +1,7 @@
 """What can be found wrong before hours of work: packages, sources, folder, disk, memory."""
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -13,14 +14,17 @@ from ganlet.artifact import Stage, find_stage
 from ganlet.device.runtimes import check_onnxruntime_conflict, load_onnxruntime
 from ganlet.errors import GanletError
 from ganlet.files import MB, write_failed
-from ganlet.recipe import Recipe, save_recipe
+from ganlet.recipe import Recipe
 
 if TYPE_CHECKING:
     from ganlet.training.plan import Plan
 
 
 def preflight(recipe: Recipe, run: Path) -> None:
-    """Raise GanletError for what would fail after hours: packages, sources, folder, disk, memory."""
+    """Raise GanletError for what would fail after hours: packages, sources, folder, disk, memory.
+
+    Writes nothing into `run`: a refused command leaves a finished run as it was.
+    """
     require_training_packages()
     check_onnxruntime_conflict()
     load_onnxruntime()
@@ -38,8 +42,8 @@ def preflight(recipe: Recipe, run: Path) -> None:
     require_memory(plans, device, recipe.budget.training_memory_mib)
     try:
         run.mkdir(parents=True, exist_ok=True)
-        save_recipe(recipe, run / "recipe.toml")
-        free_mb = shutil.disk_usage(run).free / MB
+        with tempfile.TemporaryFile(dir=run):  # whether it can be written; nothing of the run is changed here
+            free_mb = shutil.disk_usage(run).free / MB
     except OSError as error:
         raise write_failed(run, error) from error
     needed_mb = disk_mb(plans)

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ganlet.artifact import Stage
+from ganlet.artifact import Stage, find_stage
 from ganlet.device.footprint import measure
 from ganlet.errors import Busy, GanletError
 from ganlet.files import MB, claimed, read_json, write_bytes, write_json, write_text
@@ -132,6 +132,11 @@ def search_recipe(
     place = Workplace.open(recipe, run, observer)
     from ganlet.training.state import seed_of
 
+    if storage is not None:
+        check_storage(storage)
+    planned = _planned_source(recipe)
+    asker(with_widths(recipe, planned), search, planned)  # what is refused is refused before anything is written
+    place.keep_recipe()
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
     storage = storage or f"sqlite:///{(run / FOLDER / 'study.sqlite3').absolute()}"
     check_storage(storage)
@@ -153,6 +158,19 @@ def search_recipe(
         finally:
             document = write_document(recipe, run, trials_of(study), ask)
     return write_choice(recipe, run, document, target_mb, pick)
+
+
+def _planned_source(recipe: Recipe) -> Stage:
+    """The stage that students are to be tried from, with its networks but perhaps without weights."""
+    from ganlet.compress.freeze import transfer_plan
+    from ganlet.training.plan import planned_stage, teacher_plan
+
+    assert recipe.distill is not None
+    if recipe.distill.teacher_run is not None:
+        return find_stage(Path(recipe.distill.teacher_run))
+    if recipe.transfer is not None:
+        return planned_stage(transfer_plan(recipe, find_stage(Path(recipe.transfer.source_run))))
+    return planned_stage(teacher_plan(recipe))
 
 
 def _made(place: Workplace, sections: list[str]) -> list[Stage]:

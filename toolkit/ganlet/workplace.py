@@ -13,7 +13,7 @@ from ganlet.errors import GanletError
 from ganlet.files import write_json
 from ganlet.observer import Observer
 from ganlet.preflight import preflight, with_feature_net
-from ganlet.recipe import Recipe, Train
+from ganlet.recipe import Recipe, Train, save_recipe
 
 if TYPE_CHECKING:
     from ganlet.training.evaluate import Evaluate
@@ -42,6 +42,10 @@ class Workplace:
                 "so that a distance can be measured in the end; add pictures."
             )
         return cls(recipe, run, pictures, observer)
+
+    def keep_recipe(self) -> None:
+        """Write RUN/recipe.toml, by which the run is verified from now on; call it once nothing can be refused."""
+        save_recipe(self.recipe, self.run / "recipe.toml")
 
     def batches(self, train: Train) -> Batches:
         """The training pictures in the seeded, endless order of one stage."""

@@ -84,7 +84,9 @@ def _one(make: Callable[["Workplace"], "Stage"], has: Callable[["Recipe"], bool]
         if not has(parsed):
             raise GanletError(f"{recipe} has no {what}; add one, or run another stage.")
         with run_folder(parsed, out) as folder:
-            stage = make(Workplace.open(parsed, folder, observer()))
+            place = Workplace.open(parsed, folder, observer())
+            place.keep_recipe()
+            stage = make(place)
         _show_freezing(parsed, folder)
         result = {"stage": stage.name, "folder": str(stage.folder), "training": stage.training}
         finish(as_json, result | _measured(stage), f"{stage.name} is complete: {stage.folder}")
