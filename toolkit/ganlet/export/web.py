@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ganlet.artifact import add_to_manifest, drop_from_manifest
+from ganlet.artifact import add_to_manifest, describe_file, drop_from_manifest, manifest_entry
 from ganlet.errors import GanletError
 from ganlet.files import MB, read_json, write_bytes
 
@@ -66,14 +66,15 @@ class Runtime:
         return "" if self.copies else CDN.format(version=self.version)
 
 
-def export_web(run: Path, subject: Subject, wasm: Path | None) -> list[Path]:
+def export_web(run: Path, subject: Subject, wasm: Path | Runtime | None) -> list[Path]:
     """Write RUN/web/ and list each of its files in the manifest; the same generator and runtime give the same bytes.
 
     `wasm` is the folder of the npm package onnxruntime-web, whose files are then copied; without one the page takes
-    them from a content delivery network, by version and hash. index.html is written last. Returns the files written.
+    them from a content delivery network, by version and hash. Or it is the `Runtime` itself, such as that of the page
+    before (`runtime_of_page`). index.html is written last. Returns the files written.
     Raises GanletError for a folder that is not that package, lacks a file of it, or is of a version never tried.
     """
-    runtime = Runtime(LATEST, {}) if wasm is None else read_runtime(wasm)
+    runtime = wasm if isinstance(wasm, Runtime) else runtime_at(wasm)
     model = subject.model.read_bytes()
     content = {name: _source(name).encode() for name in SOURCES}
     content |= {MODEL: model, _on_disk(MODEL): _as_script(MODEL, model)}
@@ -91,6 +92,47 @@ def export_web(run: Path, subject: Subject, wasm: Path | None) -> list[Path]:
         (run / FOLDER / name).unlink(missing_ok=True)
         drop_from_manifest(run, f"{FOLDER}/{name}")
     return [run / FOLDER / name for name in content]
+
+
+def runtime_at(wasm: Path | None) -> Runtime:
+    """The runtime in an npm package folder, or of the network without one. Raises GanletError as `export_web` does."""
+    return Runtime(LATEST, {}) if wasm is None else read_runtime(wasm)
+
+
+def runtime_of_page(run: Path) -> Runtime:
+    """The runtime that RUN/web/ has: the copies that lie there, else that of the network.
+
+    Raises GanletError where some of the copies are missing or changed.
+    """
+    listed = [name for name in (LOADER, GLUE, WASM) if manifest_entry(run, f"{FOLDER}/{name}")]
+    for version, known in RUNTIMES.items():
+        paths = {name: run / FOLDER / name for name in known}
+        copies = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+        if copies.keys() == known.keys() and all(sha256(copies[n]).hexdigest() == known[n] for n in known):
+            return Runtime(version, copies)
+    if not listed:
+        return Runtime(LATEST, {})
+    raise GanletError(
+        f"The copies of {PACKAGE} in {run / FOLDER} are not whole; make the page again with "
+        f"`ganlet export {run} --to web --wasm DIR`, where DIR is that npm package."
+    )
+
+
+def is_written(run: Path, subject: Subject, runtime: Runtime) -> bool:
+    """Whether RUN/web/ is whole and what `export_web` would write with this runtime."""
+    model = subject.model.read_bytes()
+    content = {name: _source(name).encode() for name in SOURCES}
+    content |= {MODEL: model, INDEX: _index(subject, model, runtime).encode()}
+    names = {*content, _on_disk(MODEL)}
+    if runtime.copies:
+        names |= {*runtime.copies, LICENCE, _on_disk(GLUE), _on_disk(WASM)}
+    for name in sorted(names):
+        path = run / FOLDER / name
+        if not path.is_file() or (name in content and path.read_bytes() != content[name]):
+            return False
+        if not describe_file(path).items() <= manifest_entry(run, f"{FOLDER}/{name}").items():
+            return False
+    return True
 
 
 def read_runtime(folder: Path) -> Runtime:

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ganlet.artifact import manifest_entry
 from ganlet.device.cuda import driver_state
@@ -82,8 +83,12 @@ def export_engine(
     batches: tuple[int, int, int],
     workspace_mib: int,
     observer: Observer,
+    *,
+    keep: bool = False,
 ) -> Path:
     """RUN/engines/TARGETS.engine of the ONNX file `model`, checked and listed; the same again is skipped.
+
+    With `keep` an engine of that name keeps the batches and the memory to work in that it was built with.
 
     Raises GanletError where the builder refuses, and where the engine is not what was asked for.
     """
@@ -99,6 +104,8 @@ def export_engine(
         )
     targets = targets or targets_that_build(model, observer.say)
     name = engine_name(targets, precision, module)
+    if keep and (run / name).is_file():
+        batches, workspace_mib = _as_built(manifest_entry(run, name), batches, workspace_mib)
     request = Request(
         model=model,
         engine=run / name,
@@ -119,3 +126,13 @@ def export_engine(
         f"export: {model.name} -> {run / name}, {engine.check.reason}; parity {engine.row['parity']['status']}"
     )
     return run / name
+
+
+def _as_built(
+    entry: dict[str, Any], batches: tuple[int, int, int], workspace_mib: int
+) -> tuple[tuple[int, int, int], int]:
+    """The batches and the memory of an engine by its entry in the manifest; what it does not say is as given."""
+    profile = entry.get("profile")
+    if isinstance(profile, dict) and all(isinstance(profile.get(key), int) for key in ("min", "opt", "max")):
+        batches = (profile["min"], profile["opt"], profile["max"])
+    return batches, entry["workspace_mib"] if isinstance(entry.get("workspace_mib"), int) else workspace_mib

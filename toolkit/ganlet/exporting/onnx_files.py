@@ -14,9 +14,19 @@ LEAST_EXPLAINED = 0.9
 
 
 def export_onnx_file(
-    run: Path, stage: Stage, precision: str, profile: str | None, tune: bool, *, limits: Verify, observer: Observer
+    run: Path,
+    stage: Stage,
+    precision: str,
+    profile: str | None,
+    tune: bool,
+    *,
+    limits: Verify,
+    observer: Observer,
+    as_source: bool = False,
 ) -> Path:
     """RUN/generator.onnx, or a variant, which is made of it; what is there and made of the same is skipped.
+
+    `as_source`: the file is made for another target, so that nothing is said of one that is there.
 
     Raises GanletError for an unknown precision or profile, and when ONNX Runtime draws something else than torch.
     """
@@ -26,12 +36,10 @@ def export_onnx_file(
     made = is_listed_as(plain, stage.as_source())
     if not made:
         _export_plain(stage, plain, limits, observer)
-    if path == plain:
-        if made:
-            observer.say(f"export: {path} is complete, skipped")
-    elif is_made(run, stage, precision, profile, tune, limits.parity_int8_psnr_db):
+    complete = is_made(run, stage, precision, profile, tune, limits.parity_int8_psnr_db) if path != plain else made
+    if complete and not as_source:
         observer.say(f"export: {path} is complete, skipped")
-    else:
+    elif path != plain and not complete:
         export_variant(run, stage, precision, profile, tune, limits.parity_int8_psnr_db)
         _check_variant(path, stage, precision, limits, observer)
     return path

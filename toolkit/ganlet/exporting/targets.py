@@ -1,8 +1,9 @@
 """What is made of a stage's generator: one function a target, each checked before it is called done."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from ganlet.artifact import (
     CONFIG,
@@ -10,42 +11,20 @@ from ganlet.artifact import (
     add_to_manifest,
     find_stage,
     is_listed_as,
+    listed_files,
     manifest_entry,
 )
 from ganlet.device import OnnxRunner
 from ganlet.device.expected import EXPECTED, write_expected
 from ganlet.errors import GanletError
 from ganlet.exporting.engines import MODULES, engine_targets, export_engine
+from ganlet.exporting.kept import current_and_outdated
 from ganlet.exporting.onnx_files import export_onnx_file
 from ganlet.exporting.programs import export_program
+from ganlet.exporting.wish import Wish
 from ganlet.observer import Observer
 from ganlet.preflight import require_training_packages
-from ganlet.recipe import Recipe, Verify, load_recipe
-
-
-@dataclass(frozen=True)
-class Wish:
-    """How a target is wanted, where it leaves a choice."""
-
-    precision: str = "fp32"
-    """fp32, fp16 or int8."""
-    gpus: tuple[str, ...] = ()
-    """Cards and boards that an engine is built for, by name."""
-    profile: str | None = None
-    """Which form of each layer is the fastest (`ganlet.export.profiles`); the precision's usual one unless told."""
-    tune: bool = False
-    """Choose the form of each layer by measured time on this machine instead."""
-    wasm: Path | None = None
-    """Folder of the npm package onnxruntime-web, for a web page that works offline."""
-    opt_batch: int = 1
-    """Pictures at a time that an engine is made the fastest for."""
-    max_batch: int = 32
-    """Most pictures that an engine draws at a time; its memory grows with it."""
-    workspace_mib: int = 1024
-    """Most memory that an engine may take to work in, in MiB."""
-    limits: Verify = field(default_factory=Verify)
-    """What the recipe allows exported files to differ from the network."""
-
+from ganlet.recipe import Recipe, load_recipe
 
 Target = Callable[[Stage, Path, Wish, Observer], list[Path]]
 
@@ -94,15 +73,32 @@ def check_exports(recipe: Recipe) -> None:
 
 def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -> list[Path]:
     """generator.onnx, which every run has and everything else is made of, then the recipe's other targets."""
-    wish = Wish(gpus=recipe.export.gpus, limits=recipe.verify)
+    wish = Wish(gpus=recipe.export.gpus, keep=True, limits=recipe.verify)
     made = TARGETS["onnx"](stage, run, wish, observer)
     for target in recipe.export.targets:
         to, precision = WORDS.get(target, (target, "fp32"))
         if (to, precision) != ("onnx", "fp32"):
             profile = recipe.int8_profile if (to, precision) == ("onnx", "int8") else None
             made += TARGETS[to](stage, run, replace(wish, precision=precision, profile=profile), observer)
+    _keep_others(made, wish, stage, run, observer)
     _expect(stage, run)
     return made
+
+
+def _keep_others(made: list[Path], wish: Wish, stage: Stage, run: Path, observer: Observer) -> None:
+    """Make again, with the options it had, what the recipe does not name and was exported of an earlier model.
+
+    Says what stays as it is, and what could not be made again.
+    """
+    current, outdated = current_and_outdated(run, stage, except_for=made)
+    for earlier in current:
+        observer.say(f"export: {earlier.path} was asked for before and is made of the same model, it stays")
+    for earlier in outdated:
+        observer.say(f"export: {earlier.path} was asked for before and its model has changed: making it again")
+        try:
+            TARGETS[earlier.to](stage, run, replace(earlier.wish, keep=True, limits=wish.limits), observer)
+        except GanletError as error:
+            observer.say(f"warning: {earlier.path} is still of the earlier model, making it again failed: {error}")
 
 
 WORDS = {"onnx-fp16": ("onnx", "fp16"), "onnx-int8": ("onnx", "int8"), "executorch-int8": ("executorch", "int8")}
@@ -112,7 +108,8 @@ WORDS = {"onnx-fp16": ("onnx", "fp16"), "onnx-int8": ("onnx", "int8"), "executor
 def _onnx(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
     """RUN/generator.onnx, or the variant of it that is wished for."""
     how = (wish.precision, wish.profile, wish.tune)
-    return [export_onnx_file(run, stage, *how, limits=wish.limits, observer=observer)]
+    options: dict[str, Any] = {"limits": wish.limits, "observer": observer, "as_source": wish.as_source}
+    return [export_onnx_file(run, stage, *how, **options)]
 
 
 def _executorch(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
@@ -141,17 +138,22 @@ def _engine(module: str) -> Target:
         batches = (1, wish.opt_batch, wish.max_batch)
         targets = engine_targets(module, wish.gpus, batches, wish.workspace_mib)
         source = replace(wish, profile=wish.profile or ENGINES.get(wish.precision), tune=False)
-        onnx = TARGETS["onnx"](stage, run, source, observer)[-1]
-        return [export_engine(module, run, onnx, targets, wish.precision, batches, wish.workspace_mib, observer)]
+        onnx = _source_model(stage, run, source, observer)
+        how = (wish.precision, batches, wish.workspace_mib)
+        return [export_engine(module, run, onnx, targets, *how, observer, keep=wish.keep)]
 
     return make
 
 
 def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
     """RUN/web/, of the ONNX file of the wished precision, which is made first where it is missing."""
-    from ganlet.export.web import INDEX, Subject, export_web
+    from ganlet.export.web import FOLDER, INDEX, MODEL, Subject, export_web, is_written, runtime_at, runtime_of_page
 
-    model = TARGETS["onnx"](stage, run, wish, observer)[-1]
+    there = wish.keep and (run / FOLDER / INDEX).is_file()
+    runtime = runtime_of_page(run) if there else runtime_at(wish.wasm)
+    if there:  # the precision that the page has
+        wish = replace(wish, precision=str(manifest_entry(run, f"{FOLDER}/{MODEL}").get("precision", wish.precision)))
+    model = _source_model(stage, run, wish, observer)
     recipe = run / "recipe.toml"
     runner = OnnxRunner(model)
     subject = Subject(
@@ -162,9 +164,20 @@ def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
         picture_shape=runner.picture_shape,
         classes=runner.classes,
     )
-    made = export_web(run, subject, wish.wasm)
-    observer.say(f"export: {model.name} -> {made[-1].parent / INDEX}, open it in a browser")
+    index = run / FOLDER / INDEX
+    if is_written(run, subject, runtime):
+        observer.say(f"export: {index} is complete, skipped")
+        others = [run / name for name in listed_files(run) if name.startswith(f"{FOLDER}/") and run / name != index]
+        return [*others, index]
+    made = export_web(run, subject, runtime)
+    where = "with its runtime beside it" if runtime.copies else "which takes its runtime from the network"
+    observer.say(f"export: {model.name} -> {index}, {where}; open it in a browser")
     return made
+
+
+def _source_model(stage: Stage, run: Path, wish: Wish, observer: Observer) -> Path:
+    """The ONNX file that another target is made of."""
+    return TARGETS["onnx"](stage, run, replace(wish, as_source=True), observer)[-1]
 
 
 TARGETS: dict[str, Target] = {
