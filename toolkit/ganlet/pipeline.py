@@ -29,7 +29,7 @@ def run_recipe(recipe: Recipe, run: Path, observer: Observer, command: str = "")
     report = verify(place, command)
     from ganlet.report import write_report
 
-    observer.say(f"report: {write_report(run)}")
+    observer.say(f"report: {write_report(run, if_outdated=True)}")
     return report
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganlet.artifact import Stage, find_stage
+from ganlet.artifact import CONFIG, Stage, find_stage
 from ganlet.device.runtimes import check_onnxruntime_conflict, load_onnxruntime
 from ganlet.errors import GanletError
 from ganlet.files import MB, write_failed
-from ganlet.recipe import Recipe
+from ganlet.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from ganlet.training.plan import Plan
@@ -38,7 +38,7 @@ def preflight(recipe: Recipe, run: Path) -> None:
         torch.set_num_threads(recipe.run.threads)
     device = pick_device(recipe.run.device)
     feature_net(recipe.verify.features)
-    plans = plans_of(recipe)
+    plans = [with_feature_net(p, recipe) for p in _trainings(recipe) if not is_complete(recipe, run, p.stage)]
     require_memory(plans, device, recipe.budget.training_memory_mib)
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -54,11 +54,32 @@ def preflight(recipe: Recipe, run: Path) -> None:
         )
 
 
+def is_complete(recipe: Recipe, run: Path, stage: str) -> bool:
+    """Whether RUN/STAGE was finished by this very recipe: nothing is forecast for it then.
+
+    Of other pictures it is made again all the same; its memory is looked at when that turns out.
+    """
+    return (run / stage / CONFIG).is_file() and is_recipe_of(run, recipe)
+
+
+def is_recipe_of(run: Path, recipe: Recipe) -> bool:
+    """Whether RUN/recipe.toml is this recipe."""
+    try:
+        return (run / "recipe.toml").is_file() and load_recipe(run / "recipe.toml") == recipe
+    except GanletError:
+        return False
+
+
 def plans_of(recipe: Recipe) -> "list[Plan]":
     """The training stages of a recipe, each planned from the one before as if that were trained already.
 
     Raises GanletError when a run that the recipe starts from is missing or does not fit.
     """
+    return [with_feature_net(plan, recipe) for plan in _trainings(recipe)]
+
+
+def _trainings(recipe: Recipe) -> "list[Plan]":
+    """The plans, without what measuring the generators takes."""
     from ganlet.compress.distill import distill_plan
     from ganlet.compress.freeze import transfer_plan
     from ganlet.training.plan import planned_stage, teacher_plan
@@ -71,7 +92,7 @@ def plans_of(recipe: Recipe) -> "list[Plan]":
         plans.append(distill_plan(recipe, find_stage(Path(path)) if path else planned_stage(plans[-1])))
     if recipe.compress:
         plans += _compress_plans(recipe, planned_stage(plans[-1]) if plans else None)
-    return [with_feature_net(plan, recipe) for plan in plans]
+    return plans
 
 
 def _compress_plans(recipe: Recipe, before: Stage | None) -> "list[Plan]":

@@ -12,7 +12,7 @@ from ganlet.data import Batches, PictureSet, load_pictures
 from ganlet.errors import GanletError
 from ganlet.files import write_json
 from ganlet.observer import Observer
-from ganlet.preflight import preflight, with_feature_net
+from ganlet.preflight import is_complete, is_recipe_of, preflight, with_feature_net
 from ganlet.recipe import Recipe, Train, save_recipe
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class Workplace:
 
     def keep_recipe(self) -> None:
         """Write RUN/recipe.toml, by which the run is verified from now on; call it once nothing can be refused."""
-        save_recipe(self.recipe, self.run / "recipe.toml")
+        if not is_recipe_of(self.run, self.recipe):
+            save_recipe(self.recipe, self.run / "recipe.toml")
 
     def batches(self, train: Train) -> Batches:
         """The training pictures in the seeded, endless order of one stage."""
@@ -101,16 +102,18 @@ class Workplace:
 
     def train(self, plan: "Plan", fill: "Fill", key: str, source: Stage | None) -> Stage:
         """Train one plan into its folder, or find it complete there."""
-        from ganlet.memory.forecast import forecast, place_of
-        from ganlet.memory.guard import out_of_memory
-        from ganlet.training.loop import pick_device
-        from ganlet.training.plan import train_stage
-
         folder = self.run / plan.stage
         if (stage := self.complete(folder, key)) is not None:
             return stage
-        self.move_aside(folder, key)
+        from ganlet.memory.forecast import forecast, place_of
+        from ganlet.memory.guard import out_of_memory, require_memory
+        from ganlet.training.loop import pick_device
+        from ganlet.training.plan import train_stage
+
         device = pick_device(self.recipe.run.device)
+        if is_complete(self.recipe, self.run, plan.stage):  # so that the preflight did not look at it
+            require_memory([plan], device, self.recipe.budget.training_memory_mib)
+        self.move_aside(folder, key)
         if plan.train.amp != "off" and place_of(device) == "cpu":
             self.observer.say(f"{plan.stage}: amp = {plan.train.amp} is for CUDA, on {device} this trains in fp32")
         plan = with_feature_net(plan, self.recipe)

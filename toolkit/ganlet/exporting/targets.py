@@ -119,11 +119,11 @@ def _executorch(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list
 
 def _expect(stage: Stage, run: Path) -> None:
     """RUN/expected.npz: what a device compares its own pictures with (`ganlet verify --artifact`)."""
-    from ganlet.verify.torch_runner import TorchRunner
-
     path = run / EXPECTED
     if is_listed_as(path, stage.as_source()):
         return
+    from ganlet.verify.torch_runner import TorchRunner
+
     recipe_sha256 = stage.config["provenance"].get("recipe_sha256", "")
     write_expected(path, TorchRunner.of_stage(stage), weights_sha256=stage.weights_sha256, recipe_sha256=recipe_sha256)
     add_to_manifest(run, EXPECTED, recipe_sha256=recipe_sha256, **stage.as_source())

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ganlet.errors import GanletError
-from ganlet.report.document import read_report, sentences
+from ganlet.report.document import PAGE, is_current, read_report, sentences
 from ganlet.report.freezing import freezing_table, read_freezing
 from ganlet.report.judgement import closing_words
 from ganlet.report.memory import forecast_bars, forecast_table, options_table, phases_table, sampling_table
@@ -36,12 +36,16 @@ __all__ = [
 ]
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, *, if_outdated: bool = False) -> Path:
     """Draw RUN/report.json and what lies beside it as RUN/report.html, atomically; returns its path.
+
+    With `if_outdated` a page that is newer than all that it shows stays as it is.
 
     Raises GanletError when report.json is missing or damaged, or when the packages that draw are not installed: a
     device has neither jinja2 nor matplotlib, and the tables above need none of them.
     """
+    if if_outdated and is_current(run):
+        return run / PAGE
     try:
         from ganlet.report import page
     except ImportError as error:

@@ -10,6 +10,7 @@ from ganlet.files import read_json
 
 SCHEMA = 1
 REPORT = "report.json"
+PAGE = "report.html"
 STAGES = ("teacher", "transfer", "student", "pruned", "quantized")  # in the order in which they follow each other
 BEYOND = 1e30  # no figure of a run is as large; it and infinity and NaN count as missing
 
@@ -39,6 +40,18 @@ class Metric:
         if not found:
             return self.key, "", None
         return found[1], found[2], int(found[3]) * (1000 if found[4] else 1)
+
+
+def is_current(run: Path) -> bool:
+    """Whether RUN/report.html is there and nothing that it shows, nor what draws it, was written after it."""
+    page = run / PAGE
+    if not page.is_file():
+        return False
+    shown = [run / name for name in ("report.json", "recipe.toml", "manifest.json")]
+    shown += [*run.glob("samples/*"), *run.glob("*/*.json"), *run.glob("*/*.jsonl"), *run.glob("*/progress/*")]
+    shown += Path(__file__).parent.iterdir()
+    written = page.stat().st_mtime_ns
+    return all(path.stat().st_mtime_ns <= written for path in shown if path.is_file())
 
 
 def read_report(run: Path) -> Json:

@@ -13,14 +13,13 @@ from PIL import Image
 from ganlet.errors import GanletError
 from ganlet.files import read_json, write_text
 from ganlet.report import judgement, wording
-from ganlet.report.document import Json, interval, metrics, number, read_report, rows, stages, table, words
+from ganlet.report.document import PAGE, Json, interval, metrics, number, read_report, rows, stages, table, words
 from ganlet.report.freezing import freezing_rows, read_freezing
 from ganlet.report.memory_page import memory_section
 from ganlet.report.plots import DASHES, Plot, loss_plots
 from ganlet.report.tables import distance_name, summary_rows
 from ganlet.report.trust import memorisation_rows, variety_rows
 
-PAGE = "report.html"
 SAMPLES = (
     ("teacher", "Teacher", "Pictures that the teacher draws."),
     ("transfer", "Transfer", "Pictures that the transferred teacher draws from the same latents."),

@@ -10,7 +10,6 @@ from ganlet.device.pictures import encode_png, grid
 from ganlet.device.runner import Runner
 from ganlet.files import write_bytes
 from ganlet.verify.fidelity import BASELINES, FidelityResult, Reference
-from ganlet.verify.maps import feature_map
 from ganlet.verify.memorised import Memorised
 
 SHEET = 32  # pictures in each sheet
@@ -28,6 +27,8 @@ def write_samples(folder: Path, runners: Mapping[str, Runner], reference: Refere
 
 def write_maps(folder: Path, fidelity: FidelityResult, memorised: Memorised | None, seed: int) -> None:
     """The map of the features, and the sheet of nearest training pictures where pictures are held out."""
+    from ganlet.verify.maps import feature_map  # matplotlib takes half a second, which a skipped report need not wait
+
     shown = {"data": fidelity.data} | {
         name: fidelity.features[name] for name in (*BASELINES, "generator.onnx") if name in fidelity.features
     }
