@@ -128,6 +128,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OMP_"))}
+    environment["ORT_DISABLE_TELEMETRY"] = "1"  # also where the runtime is imported without ganlet
     result: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

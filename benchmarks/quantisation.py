@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
@@ -29,6 +28,7 @@ from ganlet.artifact import GENERATOR, Stage, find_stage, load_stage, save_stage
 from ganlet.compress.quantize import measure
 from ganlet.device import latents
 from ganlet.device.pictures import to_uint8
+from ganlet.device.runtimes import load_onnxruntime
 from ganlet.errors import GanletError
 from ganlet.export.calibrate import COUNT, METHODS, SEED
 from ganlet.export.int8 import to_int8
@@ -83,6 +83,7 @@ def naive(model: ModelProto, work: Path, latent: int) -> ModelProto:
 
 
 def pictures(model: ModelProto, count: int, latent: int) -> Iterator[NDArray[np.uint8]]:
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

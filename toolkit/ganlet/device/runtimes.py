@@ -49,7 +49,7 @@ def check_onnxruntime_conflict() -> None:
 
 
 def load_onnxruntime() -> Any:
-    """Import and return the module `onnxruntime`.
+    """Import and return the module `onnxruntime`, which reports nothing to its maker.
 
     Raises GanletError when it is missing, damaged or installed twice.
     """
@@ -67,11 +67,19 @@ def load_onnxruntime() -> Any:
     # What a removed sibling distribution leaves behind imports as an empty namespace package.
     if not hasattr(module, "InferenceSession"):
         raise _damaged("it has no InferenceSession")
+    # Where the caller imported it before ganlet, it has not read the switch that ganlet/__init__.py sets.
+    if os.environ.get("ORT_DISABLE_TELEMETRY") == "1" and hasattr(module, "disable_telemetry_events"):
+        module.disable_telemetry_events()
     return module
 
 
 def load_openvino() -> Any:
-    """Import and return the module `openvino`. Raises GanletError when it is missing or damaged."""
+    """Import and return the module `openvino`, which reports nothing to its maker.
+
+    It reports its import and every conversion where `openvino_telemetry` is there: that is made to look missing for the
+    rest of the process. Raises GanletError when OpenVINO is missing or damaged.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return _load("openvino", "OpenVINO", "openvino")
 
 
