@@ -107,3 +107,58 @@ def test_verify_judges_by_the_recipe_of_the_run_after_a_refused_one(
     expect_refused(ganlet("run", elsewhere / "budget.toml", "--out", run_copy))
     code, out, _ = ganlet("verify", run_copy, "--json")
     assert code == 0 and json.loads(out.splitlines()[-1])["verdict"] == "passed"
+
+
+# ---------------------------------------------------------------- --json
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "nowhere.toml", "--json"], "Recipe nowhere.toml does not exist"),
+        (["verify", "nowhere", "--json"], "nowhere does not exist"),
+        (["sample", "--json", "nowhere.onnx", "--out", "x"], "nowhere.onnx"),
+        (["fid", "nowhere", "nowhere", "--json"], "nowhere"),
+        (["budget", "nowhere.toml", "--json"], "nowhere.toml"),
+        (["bench", "nowhere.onnx", "--json"], "nowhere.onnx"),
+        (["report", "nowhere", "--json"], "nowhere"),
+        (["data", "puppies", "--out", "x", "--json"], "puppies"),
+        (["export", "--json", "--colour", "red"], "No such option"),
+        (["export", "--json"], "Missing argument"),
+        (["paint", "--json"], "No such command"),
+        (["sample", "x", "-n", "many", "--json"], "Invalid value"),
+    ],
+)
+def test_with_json_a_fault_is_an_object_too(
+    ganlet: Callable[..., Answer], words: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = ganlet(*words)
+    assert code == 2 and "Traceback" not in err
+    found = json.loads(out.splitlines()[-1])
+    assert found.keys() == {"error"} and expected in found["error"], found
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_with_json_a_stop_is_an_object_too(
+    ganlet: Callable[..., Answer], run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganlet import pipeline
+    from ganlet.errors import Interrupted
+
+    def stop(*words: Any) -> None:
+        raise Interrupted("Stopped at step 3; run the same command again.")
+
+    def ctrl_c(*words: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "verify", stop)
+    code, out, _ = ganlet("verify", run_copy, "--json")
+    assert code == 130 and json.loads(out) == {"error": "Stopped at step 3; run the same command again."}
+    monkeypatch.setattr(pipeline, "verify", ctrl_c)
+    code, out, _ = ganlet("verify", run_copy, "--json")
+    assert code == 130 and "Stopped" in json.loads(out.splitlines()[-1])["error"]
+
+
+def test_without_json_nothing_is_printed_for_a_fault(ganlet: Callable[..., Answer]) -> None:
+    expect_refused(ganlet("run", "nowhere.toml"))

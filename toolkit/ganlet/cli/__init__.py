@@ -1,8 +1,9 @@
 """The command line: one command a verb; each parses, calls one function and prints one result."""
 
 import io
+import json
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -50,14 +51,28 @@ def main() -> None:
     try:
         app(standalone_mode=True, prog_name="ganlet")
     except Interrupted as stop:
-        print(f"ganlet: {stop}", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        fail(str(stop), EXIT_INTERRUPTED)
     except SystemExit as stop:
         if stop.code == EXIT_INTERRUPTED:  # what typer makes of KeyboardInterrupt, without a word
-            print("ganlet: Stopped; run the same command again to continue from what is complete.", file=sys.stderr)
+            fail("Stopped; run the same command again to continue from what is complete.", EXIT_INTERRUPTED)
+        if (message := getattr(stop.__context__, "format_message", None)) is not None:  # a command line typer refused
+            print_json_error(message())
         raise
     except GanletError as error:
         if debug:
+            print_json_error(str(error))
             raise
-        print(f"ganlet: {error}", file=sys.stderr)
-        sys.exit(EXIT_ERROR)
+        fail(str(error), EXIT_ERROR)
+
+
+def fail(sentence: str, code: int) -> NoReturn:
+    """End the command: `sentence` on standard error, with --json the same in an object on standard output."""
+    print(f"ganlet: {sentence}", file=sys.stderr)
+    print_json_error(sentence)
+    sys.exit(code)
+
+
+def print_json_error(sentence: str) -> None:
+    """With --json {"error": sentence} as the last line on standard output, whatever else of the command was wrong."""
+    if "--json" in sys.argv[1:]:
+        print(json.dumps({"error": sentence}))
