@@ -50,7 +50,7 @@ MAY_IMPORT = {
     | {"artifact", "recipe", "preflight", "training", "compress", "exporting", "verify", "observer", "report"}
     | {"freezing", "workplace"},
     "sampling": GROUND | {"device", "distance", "observer"},
-    "ui": {"observer"},
+    "ui": {"errors", "observer"},
 }
 FOREIGN_FORBIDDEN = {
     "device": {"torch", "typer", "onnx", "pydantic", "rich", "scipy"},

@@ -62,3 +62,15 @@ def test_brackets_of_advice_survive() -> None:
     shown, stream = terminal(True)
     shown.say('pip install "ganlet[train]"')
     assert "ganlet[train]" in stream.getvalue()
+
+
+def test_names_in_a_line_steer_no_terminal() -> None:
+    for is_terminal in (False, True):
+        shown, stream = terminal(is_terminal)
+        shown.say("read pic\x1b[2J[red]\n\u202e.png, :smile: кот.png")
+        with shown.watch("a\x1b[31m[red]", "pictures") as update:
+            update(0, 2)
+            update(2, 2)
+        text = stream.getvalue()
+        assert "read pic\\x1b[2J[red]\\n\\u202e.png, :smile: кот.png\n" in text
+        assert "a\\x1b[31m[red]" in text and "\x1b[2J[red]" not in text and "\x1b[31m" not in text

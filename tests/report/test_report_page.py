@@ -138,6 +138,20 @@ def test_text_of_users_is_text(passed: dict[str, Any], make_run: MakeRun) -> Non
     assert parsed.text.count("alert(1)") >= 8
 
 
+def test_names_on_the_page_reorder_and_hide_nothing(passed: dict[str, Any], make_run: MakeRun) -> None:
+    attack = "\x1b[2J\x00\u202e\udcff"
+    passed["run"] = attack
+    passed["checks"][0] |= {"name": attack, "reason": attack}
+    passed["artifacts"][0]["path"] = attack
+    run = make_run(passed)
+    (run / "recipe.toml").write_text("# a\n\tb\u202e\n")
+    page = page_of(run)
+    assert not {"\x1b", "\x00", "\u202e"} & set(page)
+    text = Parsed(page).text
+    assert text.count("\\x1b[2J\\x00\\u202e\\xff") >= 4
+    assert "# a\n\tb\\u202e\n" in page
+
+
 def test_a_failed_run_looks_failed(failed: dict[str, Any], make_run: MakeRun) -> None:
     page = page_of(make_run(failed))
     text = Parsed(page).text

@@ -63,3 +63,12 @@ def test_every_artefact_has_a_line(quantised: dict[str, Any], bare: dict[str, An
     assert plain.split() == ["generator.onnx", "1.12", "141.3", "42.58", "\N{EN DASH}", "1.23", "121.7"]
     assert int8.split() == ["generator.int8.onnx", "0.29", "40.7", "42.91", "+0.8", "%", "0.71", "121.7"]
     assert "…" not in text and "None" not in printed(artifacts_table(bare))
+
+
+def test_names_in_tables_steer_no_terminal(passed: dict[str, Any]) -> None:
+    attack = "\x1b[2J\n[red]\u202e"
+    passed["checks"][0] |= {"name": attack, "reason": attack, "unit": attack, "status": "failed"}
+    passed["artifacts"][0]["path"] = attack
+    text = printed(checks_table(passed), 200) + printed(artifacts_table(passed), 200)
+    assert "\x1b" not in text and "\u202e" not in text
+    assert text.count("\\x1b[2J\\n[red]\\u202e") >= 3

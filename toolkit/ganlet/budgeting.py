@@ -150,7 +150,8 @@ def show(result: dict[str, Any]) -> None:
             seen = stage["measured"]
             console.print(
                 f"measured on {seen['device']}: {seen['peak_memory_mib']:.1f} MiB, "
-                f"forecast {seen['forecast_mib']:.1f} MiB, error {seen['error_percent']:+.2f} %"
+                f"forecast {seen['forecast_mib']:.1f} MiB, error {seen['error_percent']:+.2f} %",
+                markup=False,
             )
     console.print(sampling_table(result["sampling"]))
 

@@ -28,7 +28,7 @@ from ganlet.device.cuda import DriverState, driver_state
 from ganlet.device.onnx_session import CPU, PROVIDERS
 from ganlet.device.runtimes import check_onnxruntime_conflict, installed_onnxruntimes
 from ganlet.device.tensorrt_package import NAMES, REMEDIES, installed_tensorrts
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, printable
 from ganlet.files import MB
 
 TRAINING = (  # what the extra `train` installs
@@ -81,7 +81,8 @@ def table(findings: list[Finding]) -> Table:
     drawn.columns[3].overflow = "fold"
     marks = {"ready": "[green]✓[/]", "missing": "[yellow]-[/]", "conflict": "[red]✗[/]"}
     for finding in findings:
-        drawn.add_row(marks[finding.status], finding.name, finding.status, escape(finding.detail))
+        cells = (escape(printable(text)) for text in (finding.name, finding.status, finding.detail))
+        drawn.add_row(marks[finding.status], *cells)
     return drawn
 
 

@@ -1,8 +1,47 @@
 """What Ganlet raises at its users: one sentence that says what it got, what it expected and the remedy."""
 
+import re
+
+_NOT_PRINTED = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+"""Control characters, marks that reorder or hide text, line separators, and bytes that are no text (surrogates).
+
+The joiners U+200C and U+200D are not among them: Persian words and many emoji are written with them.
+"""
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def printable(text: object, keep_layout: bool = False) -> str:
+    """`text` with an escape such as \\x1b or \\u202e in place of every character that steers a terminal or a page.
+
+    Letters of every alphabet stay as they are. A byte of a file name that is no text becomes that byte's escape. The
+    result of text that is printable already is the same text. `keep_layout` leaves newlines and tabs.
+    """
+    plain = str(text)
+    if plain.isprintable():
+        return plain
+    return _NOT_PRINTED.sub(lambda match: _escape(match[0], keep_layout), plain)
+
+
+def _escape(character: str, keep_layout: bool) -> str:
+    if keep_layout and character in "\n\t":
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that is not UTF-8
+        code -= 0xDC00
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
 
 class GanletError(Exception):
-    """A fault that the user can mend. The command line prints its one sentence and exits with code 2."""
+    """A fault that the user can mend. The command line prints its one sentence and exits with code 2.
+
+    More lines may follow the sentence, such as every fault of a recipe. `str` of it is printable: names from files and
+    arguments stand in it with their control characters escaped.
+    """
+
+    def __str__(self) -> str:
+        return "\n  ".join(map(printable, self.args))
 
 
 class Diverged(GanletError):

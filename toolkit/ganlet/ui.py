@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ganlet.errors import printable
 from ganlet.observer import Update
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ class Terminal:
         return "console" not in vars(self) and not sys.stderr.isatty()
 
     def say(self, text: str) -> None:
+        """Print one line; control characters of names in it are escaped."""
+        text = printable(text)
         if not self._plain():
-            self.console.print(text, markup=False, soft_wrap=True)
+            self.console.print(text, markup=False, emoji=False, soft_wrap=True)
         elif not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
@@ -45,6 +48,7 @@ class Terminal:
 
     @contextmanager
     def _bar(self, label: str, unit: str) -> Iterator[Update]:
+        from rich.markup import escape
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
         columns = [
@@ -56,7 +60,7 @@ class Terminal:
             TimeRemainingColumn(compact=True),
         ]
         with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task(label, total=None, rate="")
+            task = progress.add_task(escape(printable(label)), total=None, rate="")
             clock = Clock()
 
             def update(done: int, total: int) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from ganlet.errors import printable
+
 WIDTH = 132  # characters, where there is no terminal that has its own
 _HEADS = ("p50 ms", "p95 ms", "pictures/s", "x first", "peak MiB", "load ms", "MB", "% of peak")
 
@@ -17,7 +19,7 @@ def rows_table(document: dict[str, Any]) -> Table:
         table.add_column(head, justify="right", no_wrap=True)
     for row in document["rows"]:
         cells = _cells(row) if row["status"] == "measured" else ["-"] * len(_HEADS)
-        table.add_row(escape(f"{row['artefact']}@{row['runtime']}"), str(row["batch"]), *cells)
+        table.add_row(escape(printable(f"{row['artefact']}@{row['runtime']}")), str(row["batch"]), *cells)
     return table
 
 

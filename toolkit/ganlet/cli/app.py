@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ganlet.errors import printable
+
 # torch's profiler, which measures memory, writes notes to the terminal unless told otherwise before torch is imported.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -60,10 +62,10 @@ def run_folder(recipe: Any, out: Path | None) -> Iterator[Path]:
         yield folder
 
 
-def finish(as_json: bool, result: dict[str, Any], text: str) -> None:
-    """The one result of a command: a sentence, and with --json one object as the last line."""
-    if text:
-        print(text)
+def finish(as_json: bool, result: dict[str, Any], *lines: str) -> None:
+    """The one result of a command: a line or several, and with --json one object as the last line."""
+    for line in filter(None, lines):
+        print(printable(line))
     if as_json:
         print(json.dumps(result, allow_nan=False))
 
@@ -78,7 +80,7 @@ def show_verdict(report: dict[str, Any], run: Path, as_json: bool) -> None:
     console.print(artifacts_table(report))
     console.print(checks_table(report))
     for warning in sentences(report, "warnings"):
-        print(f"warning: {warning}")
+        print(printable(f"warning: {warning}"))
     finish(as_json, report, f"{closing_words(report)} ({run / 'report.json'})")
     if report["verdict"] != "passed":
         raise typer.Exit(EXIT_FAILED)

@@ -103,7 +103,7 @@ def fid(
 
     Example: ganlet fid exported/kittens/generator.onnx kittens --samples 2000 --kid --prdc
     """
-    from ganlet.distance.compare import Question, as_text, compare_paths
+    from ganlet.distance.compare import Question, as_lines, compare_paths
 
     question = Question(
         features=features,
@@ -119,7 +119,7 @@ def fid(
         save_stats=save_stats,
     )
     document = compare_paths(a, b, question, observer())
-    finish(as_json, document, as_text(document))
+    finish(as_json, document, *as_lines(document))
 
 
 @app.command()

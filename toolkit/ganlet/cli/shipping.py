@@ -57,7 +57,7 @@ def export(
     )
     made = export_source(source, to, wish, observer())
     result = {"path": str(made[-1]), "paths": [str(path) for path in made], "bytes": made[-1].stat().st_size}
-    finish(as_json, result, "\n".join(map(str, made)))
+    finish(as_json, result, *map(str, made))
 
 
 @app.command()
@@ -99,10 +99,10 @@ def verify(
 
 
 def _verify_artifact(path: Path, provider: str, as_json: bool) -> None:
-    from ganlet.device.confirm import as_text, confirm
+    from ganlet.device.confirm import as_lines, confirm
 
     found = confirm(path, provider=provider)
-    finish(as_json, found.as_json(), as_text(found))
+    finish(as_json, found.as_json(), *as_lines(found))
     if found.verdict != "passed":
         raise typer.Exit(EXIT_FAILED)
 
@@ -203,6 +203,6 @@ def bench(
     document = bench(artefacts or [], settings, observer(), compare)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(rows_table(document))
-    finish(as_json, document, "\n".join(notes(document)))
+    finish(as_json, document, *notes(document))
     if not document["complete"]:
         raise typer.Exit(EXIT_ERROR)

@@ -145,7 +145,7 @@ def _at_most(name: str, measured: float, limit: float, unit: str, reason: str) -
     return Confirmed(name, unit, limit, measured, "passed" if measured <= limit else "failed", reason)
 
 
-def as_text(confirmation: Confirmation) -> str:
+def as_lines(confirmation: Confirmation) -> list[str]:
     """A line a check, and the verdict."""
     lines = []
     for check in confirmation.checks:
@@ -158,4 +158,4 @@ def as_text(confirmation: Confirmation) -> str:
         f"{confirmation.verdict}: {confirmation.artifact} on {confirmation.provider}, pixels differ by at most "
         f"{confirmation.max_abs:.1e} of [-1, 1], {psnr}"
     )
-    return "\n".join(lines)
+    return lines

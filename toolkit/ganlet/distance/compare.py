@@ -193,7 +193,7 @@ def _notes(sides: list[Source], question: Question) -> list[str]:
     return notes
 
 
-def as_text(document: dict[str, Any]) -> str:
+def as_lines(document: dict[str, Any]) -> list[str]:
     """The document for a terminal: a line a figure, then the notes."""
     width = max(len(name) for name in document["figures"])
     lines = []
@@ -205,4 +205,4 @@ def as_text(document: dict[str, Any]) -> str:
             lines.append(f"{'':<{width}}  {spread} over {figure['subsets']} subsets of {figure['subset_size']}")
     counts = " against ".join(f"{document[side]['pictures'] or 'unknown'}" for side in ("a", "b"))
     lines.append(f"{counts} pictures, {document['net']} features")
-    return "\n".join([*lines, *(f"note: {note}" for note in document["notes"])])
+    return [*lines, *(f"note: {note}" for note in document["notes"])]

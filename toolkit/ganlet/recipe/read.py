@@ -71,9 +71,8 @@ def parse_recipe(tables: dict[str, Any], origin: str = "recipe") -> Recipe:
             sections[name] = None
     faults = list(dict.fromkeys([*faults, *contradictions(sections), *useless_keys(sections)]))
     if faults:
-        listed = "\n  ".join(faults)
         raise GanletError(
-            f"Recipe {origin} has {len(faults)} fault{'s' * (len(faults) > 1)}; mend each and run again:\n  {listed}"
+            f"Recipe {origin} has {len(faults)} fault{'s' * (len(faults) > 1)}; mend each and run again:", *faults
         )
     return Recipe(**sections)
 

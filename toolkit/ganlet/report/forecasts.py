@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ganlet.errors import printable
 from ganlet.report.document import Json, number, table, words
 from ganlet.report.wording import DASH, figure, whole
 
@@ -53,7 +54,7 @@ def timeline_of(forecast: Json) -> list[tuple[float, str]]:
     """(live MiB, phase) of every point that has a value."""
     given = forecast.get("timeline")
     pairs = [p for p in given if isinstance(p, list | tuple) and len(p) == 2] if isinstance(given, list | tuple) else []
-    read = [(number({"mib": mib}, "mib"), name if isinstance(name, str) else "") for mib, name in pairs]
+    read = [(number({"mib": mib}, "mib"), printable(name) if isinstance(name, str) else "") for mib, name in pairs]
     return [(mib, name) for mib, name in read if mib is not None]
 
 
@@ -86,5 +87,5 @@ def in_mib(value: float | None) -> str:
 
 def headline(forecast: Json) -> str:
     batch, peak = number(forecast, "batch"), number(forecast, "peak_mib")
-    told = [words(forecast, "stage") or DASH, f"batch {figure(batch)}" if batch is not None else ""]
+    told = [printable(words(forecast, "stage")) or DASH, f"batch {figure(batch)}" if batch is not None else ""]
     return ", ".join(part for part in told if part) + (f": {in_mib(peak)} MiB" if peak is not None else "")

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from ganlet.errors import GanletError
 from ganlet.files import read_json
+from ganlet.report.cells import cell
 from ganlet.report.document import Interval, Json, interval, number, rows, table, words
 from ganlet.report.wording import DASH, bounds, figure, percent
 
@@ -52,10 +53,10 @@ def freezing_table(document: Json) -> Table:
             figure(row["memory_mib"]),
             _spread(row["distance"]),
             DASH if row["change"] is None else f"{percent(row['change'].value)} ({bounds(row['change'], True)})",
-            " ".join(word for word in (row["note"], "*" if row["is_chosen"] else "") if word),
+            cell(" ".join(word for word in (row["note"], "*" if row["is_chosen"] else "") if word)),
             style="bold" if row["is_chosen"] else "",
         )
-    printed.caption, printed.caption_justify = f"* {words(document, 'why')}", "left"
+    printed.caption, printed.caption_justify = cell(f"* {words(document, 'why')}"), "left"
     return printed
 
 

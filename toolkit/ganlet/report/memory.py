@@ -12,6 +12,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ganlet.errors import printable
+from ganlet.report.cells import cell
 from ganlet.report.document import Json, number, table, words
 from ganlet.report.forecasts import LOOKS, bounded, headline, in_mib, parts_of, span_of, spread
 from ganlet.report.wording import DASH, figure, whole
@@ -26,11 +28,14 @@ def forecast_table(forecasts: list[Json], limit_mib: float | None = None, device
     printed.add_column("", no_wrap=True)
     for forecast in forecasts:
         stage, batch = words(forecast, "stage") or DASH, figure(number(forecast, "batch"))
-        printed.add_column(Text(f"{stage}\nbatch {batch}"), justify="right")
+        printed.add_column(cell(f"{printable(stage)}\nbatch {batch}", keep_layout=True), justify="right")
 
     def line(name: str, cells: Sequence[str | Text] = (), style: str = "", ends: bool = False) -> None:
         printed.add_row(
-            Text(name), *(Text(c) if isinstance(c, str) else c for c in cells), style=style, end_section=ends
+            cell(name),
+            *(cell(c, keep_layout=True) if isinstance(c, str) else c for c in cells),
+            style=style,
+            end_section=ends,
         )
 
     def values(key: str) -> list[str]:
@@ -103,7 +108,7 @@ def phases_table(forecast: Json) -> Table:
         mib = number(known, name)
         cells = round(30 * mib / highest) if mib is not None and highest > 0 else 0
         mark = " ◂ peak" if mib is not None and mib == highest > 0 else ""
-        printed.add_row(Text(name), Text(in_mib(mib)), Text("█" * cells + mark, style="bold" if mark else ""))
+        printed.add_row(cell(name), Text(in_mib(mib)), Text("█" * cells + mark, style="bold" if mark else ""))
     return printed
 
 
@@ -121,10 +126,14 @@ def options_table(options: list[Json], device: str, limit_mib: float) -> Group:
         batch, chosen = number(option, "batch"), option.get("recommended") is True
         name, said = words(option, "way") or DASH, option.get("words")
         cells = [name, "✗ none" if batch is None else figure(batch), spread(option.get("card_mib"))]
-        printed.add_row(*map(Text, cells), Text("→ recommended" if chosen else ""), style="bold" if chosen else "")
+        printed.add_row(*map(cell, cells), Text("→ recommended" if chosen else ""), style="bold" if chosen else "")
         if isinstance(said, list | tuple) and said:
             told.append(
-                Text(f"{name}:\n  " + "\n  ".join(map(str, said)), style="bold" if chosen else "", overflow="fold")
+                Text(
+                    "\n  ".join([f"{printable(name)}:", *map(printable, said)]),
+                    style="bold" if chosen else "",
+                    overflow="fold",
+                )
             )
     return Group(printed, Text("\nWords for the command line", style="bold"), *told, Text(""))
 
@@ -153,14 +162,14 @@ def sampling_table(rows: list[Json]) -> Table:
         cells += [in_mib(number(row, "weights_mib")), bounded(row.get("scratch_mib")), bounded(row.get("peak_mib"))]
         if measured:
             cells += [in_mib(number(row, "measured_mib")), in_mib(number(row, "process_mib"))]
-        printed.add_row(*map(Text, cells))
+        printed.add_row(*map(cell, cells))
     told = {f"{words(row, 'runtime')}: {words(row, 'basis')}": None for row in rows if words(row, "basis")}
-    printed.caption, printed.caption_justify = Text("\n".join(told)), "left"
+    printed.caption, printed.caption_justify = Text("\n".join(map(printable, told))), "left"
     return printed
 
 
 def _table(title: str) -> Table:
-    heading = Text(title, style="bold")
+    heading = cell(title, style="bold")
     least = min(80, len(title))  # a title is not broken where the table below it is narrower
     printed = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     printed.min_width = least

@@ -21,7 +21,7 @@ from ganlet.report.forecasts import (
     timeline_of,
 )
 
-SETTINGS = {"svg.hashsalt": "ganlet", "svg.fonttype": "none", "font.size": 9}
+SETTINGS = {"svg.hashsalt": "ganlet", "text.parse_math": False, "svg.fonttype": "none", "font.size": 9}
 INK, RULE, GROUND = "#56606a", "#d3d8dd", "#ffffff"
 IN_PAGE = {  # what an SVG says instead: the colour of its page, and outside one a tone that reads on black too
     **{SERIES[i]: f"var(--series-{i}, {tone})" for i, tone in enumerate(("#3b82c4", "#c2702a", "#3f9560", "#9c63bd"))},
@@ -63,7 +63,7 @@ def _draw_parts(axes: Any, forecasts: list[Json]) -> None:
     stacks = [parts_of(forecast) for forecast in forecasts]
     full = max((sum(stack.values()) for stack in stacks), default=0.0) or 1.0
     for row, (forecast, stack) in enumerate(zip(forecasts, stacks, strict=True)):
-        axes.text(0, row - 0.33, headline(forecast), color=INK, va="bottom", parse_math=False)
+        axes.text(0, row - 0.33, headline(forecast), color=INK, va="bottom")
         left = 0.0
         for kind, mib in stack.items():
             look, pale = LOOKS[kind], LOOKS[kind].opacity < 1
@@ -103,7 +103,7 @@ def _draw_timeline(axes: Any, forecast: Json) -> None:
     axes.plot([place], [max(y)], "o", color=INK, markersize=4)
     told = f"peak {in_mib(max(y))} MiB" + (f", {points[place][1]}" if points[place][1] else "")
     side = "left" if place < len(y) / 3 else "right" if place > 2 * len(y) / 3 else "center"
-    axes.text(place, 1.04 * top, told, color=INK, ha=side, va="bottom", parse_math=False)
+    axes.text(place, 1.04 * top, told, color=INK, ha=side, va="bottom")
     lanes = _lanes(points)
     lane = 1.3 * LANE_IN / TIMELINE_IN * top
     for row, (name, runs) in enumerate(lanes.items()):
@@ -112,7 +112,7 @@ def _draw_timeline(axes: Any, forecast: Json) -> None:
         axes.barh(below, [count for _, count in runs], left=starts, height=0.6 * lane, color=colour, gid="phase")
     ticks = _ticks(top)
     heights = [*ticks, *(-(row + 0.9) * lane for row in range(len(lanes)))]
-    axes.set_yticks(heights, [f"{t:,g} MiB" for t in ticks] + [name.replace("$", r"\$") for name in lanes])
+    axes.set_yticks(heights, [f"{t:,g} MiB" for t in ticks] + list(lanes))
     axes.hlines(ticks, -0.5, len(y) - 0.5, color=RULE, linewidth=0.6, zorder=0)
     axes.set_xlim(-0.5, len(y) - 0.5)
     axes.set_ylim(-(len(lanes) + 0.4) * lane, 1.2 * top)

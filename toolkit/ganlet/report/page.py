@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, printable
 from ganlet.files import read_json, write_text
 from ganlet.report import judgement, wording
 from ganlet.report.document import PAGE, Json, interval, metrics, number, read_report, rows, stages, table, words
@@ -91,6 +91,7 @@ def render(run: Path, report: Json) -> str:
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -98,6 +99,12 @@ def render(run: Path, report: Json) -> str:
     templates.filters |= {name: getattr(wording, name) for name in ("bounds", "metric_name")}
     templates.filters["inline_svg"] = Markup  # only for what our plots drew: matplotlib escapes the text in them
     return templates.get_template("page.html").render(_context(run, report))
+
+
+def _printable(value: Any) -> Any:
+    """What the page shows of a value: text without characters that reorder or hide other text, on as many lines."""
+    is_plain_text = isinstance(value, str) and not isinstance(value, Markup)
+    return printable(value, keep_layout=True) if is_plain_text else value
 
 
 def _context(run: Path, report: Json) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from typing import Any
 
 from rich.table import Table
 
+from ganlet.errors import printable
+from ganlet.report.cells import cell
 from ganlet.report.document import Json, number, rows, table, words
 from ganlet.report.wording import DASH, figure
 
-SETTINGS = {"svg.hashsalt": "ganlet", "svg.fonttype": "none", "font.size": 9}
+SETTINGS = {"svg.hashsalt": "ganlet", "text.parse_math": False, "svg.fonttype": "none", "font.size": 9}
 SIZE_IN = (5.4, 3.6)
 FRONT, OTHER, CHOSEN = "#0b63b0", "#7d8a97", "#b3530b"
 MOST_ROWS = 20
@@ -25,20 +27,20 @@ def search_table(document: Json) -> Table:
     states = [words(row, "state") for row in rows(document, "trials")]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     distance = f"Distance, {words(document, 'features')}, {figure(number(document, 'samples'))} samples"
-    printed = Table(title=f"Front of {len(states)} trials ({counted or 'none yet'})", title_justify="left")
+    printed = Table(title=cell(f"Front of {len(states)} trials ({counted or 'none yet'})"), title_justify="left")
     for heading in ("Trial", "Model MB", distance, "Latency ms", "Widths", "lr", "alpha", "features", "pixel", "init"):
-        printed.add_column(heading, justify="left" if heading in ("Widths", "pixel", "init") else "right")
+        printed.add_column(cell(heading), justify="left" if heading in ("Widths", "pixel", "init") else "right")
     for row in [row for row in finished(document) if row.get("front") is True][:MOST_ROWS]:
         point = table(row, "point")
         widths = point.get("widths")
         chosen = row.get("number") == document.get("chosen")
         printed.add_row(
-            f"{row.get('number')}{' *' if chosen else ''}",
+            cell(f"{row.get('number')}{' *' if chosen else ''}"),
             *(figure(number(row, key), digits=3) for key in ("model_mb", "distance", "latency_ms")),
-            "-".join(map(str, widths)) if isinstance(widths, list | tuple) else DASH,
+            cell("-".join(map(str, widths)) if isinstance(widths, list | tuple) else DASH),
             *(figure(number(point, key), digits=2) for key in ("lr", "alpha", "features")),
-            words(point, "pixel") or DASH,
-            words(point, "init") or DASH,
+            cell(words(point, "pixel") or DASH),
+            cell(words(point, "init") or DASH),
             style="bold" if chosen else "",
         )
     if document.get("chosen") is not None:
@@ -101,7 +103,7 @@ def _draw(axes: Any, document: Json) -> None:
             axis.set_major_formatter(lambda value, _: f"{value:,.4g}")
             axis.set_minor_locator(NullLocator())
     axes.set_xlabel("generator.onnx, MB")
-    axes.set_ylabel(f"distance to the training pictures, {words(document, 'features')}")
+    axes.set_ylabel(f"distance to the training pictures, {printable(words(document, 'features'))}")
     axes.set_title("The larger the circle, the longer a picture takes", fontsize=9, loc="left", color=OTHER)
     axes.margins(0.08)
     axes.grid(color="#d3d8dd", linewidth=0.5)

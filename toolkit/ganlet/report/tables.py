@@ -7,6 +7,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ganlet.errors import printable
+from ganlet.report.cells import cell
 from ganlet.report.document import Interval, Json, Metric, interval, metrics, number, rows, stages, table, words
 from ganlet.report.judgement import FAILED, PASSED, budgets, checks
 from ganlet.report.wording import DASH, bounds, count, figure, percent, short_metric_name
@@ -89,7 +91,7 @@ def summary_table(report: Json) -> Table:
         cells = [row.stage, count(row.parameters), figure(row.training_mib), figure(row.model_mb)]
         cells.append(_with_bounds(figure(distance.value), bounds(distance)) if distance else DASH)
         cells.append(_change_cell(row))
-        printed.add_row(*(Text(cell) for cell in cells))
+        printed.add_row(cell(cells[0]), *map(Text, cells[1:]))
     return printed
 
 
@@ -123,7 +125,7 @@ def artifacts_table(report: Json) -> Table:
         cells.append(figure(distances[0].interval.value) if distances else DASH)
         cells += [percent(change.value) if change else DASH, figure(number(latency, "p50"), digits=3)]
         cells.append(figure(number(row, "peak_memory_mib")))
-        printed.add_row(*(Text(cell) for cell in cells))
+        printed.add_row(cell(cells[0]), *map(Text, cells[1:]))
     return printed
 
 
@@ -131,7 +133,7 @@ def checks_table(report: Json) -> Table:
     """Every check and budget with what was measured, its limit and its verdict; below, why where it did not pass."""
     named = [(check.name, check) for check in checks(report)]
     named += [(f"budget: {check.name}", check) for check in budgets(report)]
-    why = [f"{name}: {check.reason}" for name, check in named if check.reason and check.status != PASSED]
+    why = [printable(f"{name}: {check.reason}") for name, check in named if check.reason and check.status != PASSED]
     printed = Table(caption=Text("\n".join(why)) if why else None, caption_justify="left", **_layout("Checks"))
     printed.add_column("Check", overflow="fold", ratio=1)
     printed.add_column("Measured", justify="right", no_wrap=True)
@@ -139,9 +141,9 @@ def checks_table(report: Json) -> Table:
     printed.add_column("Verdict", no_wrap=True, min_width=len("? not verified"))
     for name, check in named:
         printed.add_row(
-            Text(name),
-            Text(figure(check.measured, check.unit if check.measured is not None else "")),
-            Text(figure(check.limit, check.unit if check.limit is not None and check.measured is None else "")),
+            cell(name),
+            cell(figure(check.measured, check.unit if check.measured is not None else "")),
+            cell(figure(check.limit, check.unit if check.limit is not None and check.measured is None else "")),
             Text(check.verdict, style=STYLES.get(check.status, UNKNOWN_STYLE)),
         )
     return printed
