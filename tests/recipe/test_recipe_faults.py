@@ -186,15 +186,45 @@ def test_a_broken_teacher_is_not_reported_as_no_teacher(tables: Tables) -> None:
 # ---------------------------------------------------------------- contradictions
 
 
+@pytest.mark.parametrize(
+    ("size", "remedy"),
+    [(32, "give 3 widths"), (60, "is 64, with 4 widths"), (96, "is 128, with 5 widths"), (40, "is 32, with 3 widths")],
+)
+def test_a_size_that_no_network_makes_is_told_the_nearest(tables: Tables, size: int, remedy: str) -> None:
+    """Checked by the networks that the remedy asks for: they make the size."""
+    tables["data"]["size"] = size
+    listed = faults(tables)
+    assert {line.split(":")[0] for line in listed} == {"teacher.widths", "teacher.critic.widths", "distill.widths"}
+    assert all(line.endswith(remedy) for line in listed)
+    depth = int(remedy.split()[-2])
+    tables["data"]["size"] = int(remedy.split()[1].strip(",")) if remedy.startswith("is") else size
+    for network in (tables["teacher"], tables["teacher"]["critic"], tables["distill"]):
+        network["widths"] = [4] * depth
+    assert parse_recipe(tables).data.size == tables["data"]["size"]
+
+
+@pytest.mark.parametrize(("size", "nearest"), [(8, 16), (15, 16), (300, 256), (10**9, 256)])
+def test_a_size_beyond_all_networks_is_told_the_nearest(tables: Tables, size: int, nearest: int) -> None:
+    tables["data"]["size"] = size
+    line = next(line for line in faults(tables) if line.startswith("data.size"))
+    assert f"both have is {nearest}," in line and f"got {size}" in line
+
+
+def test_strides_of_another_size_are_told_their_product(tables: Tables) -> None:
+    tables["teacher"]["strides"] = [3, 5]
+    (line,) = faults(tables)
+    assert "make 4 x 3 x 5 = 60 pixels, but data.size = 16; give strides whose product is 4" in line
+
+
 def test_contradictory_sizes_are_listed_with_other_faults(tables: Tables) -> None:
     tables["run"]["device"] = "gpu"
     tables["data"]["size"] = 64
     tables["teacher"]["widht"] = 3
     tables["teacher"]["train"]["lr"] = -1.0
     listed = faults(tables)
-    assert "teacher.widths: 2 widths make 4 x 2 x 2 = 16 pixels, but data.size = 64" in listed
-    assert "teacher.critic.widths: 2 widths read 16 pixels, but data.size = 64" in listed
-    assert "distill.widths: 2 widths make 4 x 2 x 2 = 16 pixels, but data.size = 64" in listed
+    assert "teacher.widths: 2 widths make 4 x 2 x 2 = 16 pixels, but data.size = 64; give 4 widths" in listed
+    assert "teacher.critic.widths: 2 widths read 16 pixels, but data.size = 64; give 4 widths" in listed
+    assert "distill.widths: 2 widths make 4 x 2 x 2 = 16 pixels, but data.size = 64; give 4 widths" in listed
     assert {line.split(":")[0] for line in listed} == {
         "run.device",
         "teacher.widht",

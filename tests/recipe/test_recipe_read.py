@@ -2,6 +2,7 @@
 
 import math
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,96 @@ def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
         load_recipe(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: b"\xef\xbb\xbf" + text.encode(),
+        lambda text: text.encode("utf-16"),
+        lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+        lambda text: text.encode("utf-32"),
+        lambda text: text.encode("utf-16-le"),  # without a mark
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: text.replace("\n", "\r").encode(),
+    ],
+)
+def test_encodings_of_editors_are_read(path: Path, encode: Callable[[str], bytes]) -> None:
+    expected = load_recipe(path)
+    text = path.read_text() + "# котёнок 小猫\n"
+    path.write_bytes(encode(text))
+    assert load_recipe(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[run]\n# caf\xe9\n".encode("latin-1"), r"not UTF-8 text \(byte 0xe9 in line 2\); save it .* UTF-8"),
+        (b"[run]\x80\n", "byte 0x80 in line 1"),
+        (b"\xff\xfe[\x00r", "not UTF-16-LE text"),
+    ],
+)
+def test_other_encodings_are_one_sentence(path: Path, content: bytes, words: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(GanletError, match=words) as raised:
+        load_recipe(path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "folder", ["C:\\Users\\me\\pics", "D:\\xray\\a", "C:\\pics\\", "..\\pics\\kittens", "\\\\server\\pics"]
+)
+def test_backslashes_that_are_no_toml_get_the_path_that_is(path: Path, folder: str) -> None:
+    text = path.read_text().replace('source = "kittens"', f'source = "folder"\npath = "{folder}"')
+    path.write_text(text)
+    with pytest.raises(GanletError, match="forward slashes or in single quotes, such as ") as raised:
+        load_recipe(path)
+    better = str(raised.value).split("such as ")[1].rstrip(".")
+    path.write_text(text.replace(f'"{folder}"', better))
+    assert load_recipe(path).data.path == folder.replace("\\\\", "\\").replace("\\", "/").rstrip(
+        "/"
+    ) + "/" * folder.endswith("\\")
+    path.write_text(text.replace(f'"{folder}"', f"'{folder}'"))
+    assert load_recipe(path).data.path == folder
+
+
+@pytest.mark.parametrize("folder", ["C:\\temp", "D:\\new\\faces", "data\\raw"])
+def test_backslashes_that_toml_reads_as_something_else_are_told(path: Path, folder: str) -> None:
+    path.write_text(path.read_text().replace('source = "kittens"', f'source = "folder"\npath = "{folder}"'))
+    with pytest.raises(GanletError, match=r"data\.path: no such path .*forward slashes or in single quotes") as raised:
+        load_recipe(path)
+    assert len(str(raised.value).splitlines()) == 2
+
+
+def test_a_folder_whose_name_has_a_tab_is_a_folder(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "a\tb").mkdir()
+    assert load_recipe(path, ["data.source=folder", f"data.path={tmp_path}/a\tb"]).data.path == f"{tmp_path}/a\tb"
+
+
+def test_backslashes_between_folders_that_are_there(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pics" / "kittens").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GanletError, match=r"data\.path: no such path pics\\kittens; here .*: pics/kittens"):
+        load_recipe(path, ["data.source=folder", "data.path=pics\\kittens"])
+
+
 # ---------------------------------------------------------------- overrides
+
+
+@pytest.mark.parametrize("quoted", ['"C:\\Users\\me"', '"C:\\pics\\"', ' "D:\\x"'])
+def test_an_override_with_backslashes_gets_the_path_that_is_read(path: Path, quoted: str) -> None:
+    with pytest.raises(GanletError, match="forward slashes or in single quotes") as raised:
+        load_recipe(path, ["data.source=folder", f"data.path={quoted}"])
+    better = str(raised.value).split("such as ")[1].rstrip(".")
+    folder = quoted.strip(' "')
+    assert load_recipe(path, ["data.source=folder", f"data.path={better}"]).data.path == folder.replace("\\", "/")
+    assert load_recipe(path, ["data.source=folder", f"data.path='{folder}'"]).data.path == folder
+    assert load_recipe(path, ["data.source=folder", f"data.path={folder}"]).data.path == folder
+
+
+def test_an_override_is_one_value(path: Path) -> None:
+    with pytest.raises(GanletError, match=r"run\.name"):
+        load_recipe(path, ["run.name=1\nseed=2"])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Reading and writing files so that nothing already made is ever lost. Standard library only: every room may use it."""
 
+import codecs
 import hashlib
 import json
 import os
@@ -124,3 +125,23 @@ def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+_MARKS = (  # the longer ones first: that of UTF-32 begins like that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def text_of(content: bytes) -> str:
+    """The text of a file that a person wrote: UTF-8, UTF-16, or UTF-32 with a byte order mark; newlines as \\n.
+
+    Raises UnicodeDecodeError where it is none of them.
+    """
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in content[:2]:  # UTF-16 without its mark: the first letter is an ASCII one
+        encoding = "utf-16-be" if content[0] == 0 else "utf-16-le"
+    return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")

@@ -102,11 +102,27 @@ def _network_faults(name: str, network: Network, data: Data | None) -> Iterator[
     if data is not None and network.size_px != data.size:
         strides = " x ".join(map(str, network.all_strides))
         got = f"{FIRST_SIZE_PX} x {strides} = {network.size_px}"
-        yield f"{name}.widths: {depth} widths make {got} pixels, but data.size = {data.size}"
+        remedy = _nearest_size(data.size, has_strides=network.strides is not None)
+        yield f"{name}.widths: {depth} widths make {got} pixels, but data.size = {data.size}; {remedy}"
     critic = getattr(network, "critic", None)
     if data is not None and isinstance(critic, Critic) and FIRST_SIZE_PX * 2 ** len(critic.widths) != data.size:
         got = FIRST_SIZE_PX * 2 ** len(critic.widths)
-        yield f"{name}.critic.widths: {len(critic.widths)} widths read {got} pixels, but data.size = {data.size}"
+        yield (
+            f"{name}.critic.widths: {len(critic.widths)} widths read {got} pixels, but data.size = {data.size}; "
+            f"{_nearest_size(data.size)}"
+        )
+
+
+def _nearest_size(size_px: int, has_strides: bool = False) -> str:
+    """What to do where widths and size do not fit: every width doubles the side, from 4 pixels on.
+
+    Only a generator has strides, which scale it otherwise; its critic reads such sizes alone all the same.
+    """
+    depth = min(range(2, 7), key=lambda widths: (abs(FIRST_SIZE_PX * 2**widths - size_px), -widths))
+    nearest_px = FIRST_SIZE_PX * 2**depth
+    if nearest_px == size_px:
+        return f"give strides whose product is {2**depth}" if has_strides else f"give {depth} widths"
+    return f"the nearest size that a generator and its critic both have is {nearest_px}, with {depth} widths"
 
 
 def _critic(name: str, stage: Any, teacher: Teacher | None) -> tuple[str, Critic | None]:
@@ -133,6 +149,8 @@ def sentence(section: str, annotation: Any, fault: Any) -> str:
         told += _besides_words(annotation, place)
     elif fault["type"] == "model_type":
         told = "input should be " + " or ".join([*map(repr, _words(annotation, place)), "a table"])
+    if path == "data.size" and fault["type"] in ("greater_than_equal", "less_than_equal"):
+        told += f" ({_nearest_size(fault['input'])})"
     return f"{path}: {told}, got {fault['input']!r}"
 
 

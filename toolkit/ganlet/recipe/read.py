@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ganlet.recipe.faults import (
     sentence,
     valid_keys,
 )
+from ganlet.recipe.text import parse_value, path_faults, read_tables
 from ganlet.recipe.useless import useless_keys
 from ganlet.recipe.whole import Recipe
 
@@ -32,19 +32,28 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises GanletError naming every fault of the file at once.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise GanletError(
-            f"Recipe {path} does not exist; give the path of a .toml file, such as those in recipes/."
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise GanletError(f"Recipe {path} cannot be read ({error}); give a readable UTF-8 .toml file.") from error
-    except (ValueError, RecursionError) as error:  # tomllib's own error, and numbers or nesting past all measure
-        raise GanletError(f"Recipe {path} is not valid TOML: {error}; mend that line.") from error
+    tables = read_tables(path)
     for override in overrides:
         _override(tables, override)
-    return parse_recipe(tables, str(path))
+    recipe = parse_recipe(tables, str(path))
+    _raise_faults(str(path), list(path_faults(_paths(recipe))))
+    return recipe
+
+
+def _paths(recipe: Recipe) -> dict[str, str]:
+    """The paths that a recipe names, by their keys."""
+    named = {"data.path": recipe.data.path}
+    named |= {"transfer.from": recipe.transfer.source_run} if recipe.transfer else {}
+    named |= {"distill.from": recipe.distill.teacher_run} if recipe.distill else {}
+    named |= {f"compress.{number}.from": step.source_run for number, step in enumerate(recipe.compress)}
+    return {key: path for key, path in named.items() if path}
+
+
+def _raise_faults(origin: str, faults: Sequence[str]) -> None:
+    if faults:
+        raise GanletError(
+            f"Recipe {origin} has {len(faults)} fault{'s' * (len(faults) > 1)}; mend each and run again:", *faults
+        )
 
 
 def parse_recipe(tables: dict[str, Any], origin: str = "recipe") -> Recipe:
@@ -70,10 +79,7 @@ def parse_recipe(tables: dict[str, Any], origin: str = "recipe") -> Recipe:
             faults.append(f"{name}: {error}")
             sections[name] = None
     faults = list(dict.fromkeys([*faults, *contradictions(sections), *useless_keys(sections)]))
-    if faults:
-        raise GanletError(
-            f"Recipe {origin} has {len(faults)} fault{'s' * (len(faults) > 1)}; mend each and run again:", *faults
-        )
+    _raise_faults(origin, faults)
     return Recipe(**sections)
 
 
@@ -119,9 +125,9 @@ def _override(tables: dict[str, Any], override: str) -> None:
             f"--set {override!r} is not of the form section.key=value, such as --set teacher.train.batch=16."
         )
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
-        value = text.strip()
+        value = parse_value(text)
+    except ValueError as error:
+        raise GanletError(f"--set {override!r} cannot be read: {error}.") from error
     if len(names) == 1 and names[0] in Recipe.model_fields and value == OFF:
         tables.pop(names[0], None)
         return
