@@ -51,13 +51,19 @@ def test_corrupt_files_are_all_named_before_the_work(ganlet: Call, net: Path, pi
     )
     (a / "005.png").write_text("no picture")
     (a / "006.png").write_bytes(b"")
-    expect_refused(ganlet("fid", a, b, "--features", net), "005.png is no picture", "006.png is no picture")
+    expect_refused(ganlet("fid", a, b, "--features", net), "005.png is not a JPEG, PNG", "006.png is empty")
 
 
-def test_sixteen_bits_a_channel(ganlet: Call, net: Path, pictures: Pictures) -> None:
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("F", "floating-point values (mode F)"), ("I", "32 bits or with a sign (mode I)"), ("LAB", "of the mode LAB")],
+)
+def test_modes_that_cannot_be_read_exactly(ganlet: Call, net: Path, pictures: Pictures, mode: str, words: str) -> None:
     a = pictures("a")
-    Image.fromarray(np.zeros((16, 16), np.uint16)).save(a / "deep.png")
-    expect_refused(ganlet("fid", a, a, "--features", net), "deep.png is damaged (it has 16 bits a channel, expected 8)")
+    Image.new(mode, (16, 16)).save(a / "deep.tif")
+    for size in ((), ("--size", 16)):
+        answer = ganlet("fid", a, a, "--features", net, *size)
+        expect_refused(answer, "1 of the 25 pictures of", "deep.tif holds", words, "8 bits")
 
 
 def test_folders_and_archives_without_pictures_and_other_files(

@@ -218,6 +218,7 @@ def open_pictures(recipe: Recipe, observer: Observer) -> PictureSet:
             count=data.count,
             seed=data.seed,
             progress=update,
+            say=lambda sentence: observer.say(f"data: {sentence}"),
         )
     if pictures.skipped:
         observer.say(f"data: {len(pictures.skipped)} bad pictures skipped, {len(pictures)} remain")

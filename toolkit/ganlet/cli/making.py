@@ -89,6 +89,7 @@ def _one(make: Callable[["Workplace"], "Stage"], has: Callable[["Recipe"], bool]
             stage = make(place)
         _show_freezing(parsed, folder)
         result = {"stage": stage.name, "folder": str(stage.folder), "training": stage.training}
+        result["data"] = place.pictures.as_json()
         finish(as_json, result | _measured(stage), f"{stage.name} is complete: {stage.folder}")
 
     return command

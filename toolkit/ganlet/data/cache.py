@@ -13,12 +13,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ganlet.data.pictures import Decoded, Decoder, Labels, PictureSet, Progress
+from ganlet.data.reading import remark_sentences
 from ganlet.errors import GanletError
 from ganlet.files import MIB, atomic_path, read_json
 
 # Raise it whenever the same source would decode to other pixels: old entries are then left alone.
 CODE_VERSION = 1
 HEADER_BYTES = 128
+# Of what counts as damaged. Entries of an earlier reader that left pictures out are made again, all others stay.
+READER = 2
 REMEDY = "free some space, or set GANLET_CACHE to a folder on another disk"
 
 
@@ -137,6 +140,8 @@ def _meta(decoder: Decoder, decoded: Decoded, sha256: str, shape: tuple[int, ...
         "label_names": list(decoded.label_names),
         "names": None if decoded.names is None else list(decoded.names),
         "skipped": list(decoded.skipped),
+        "remarks": dict(decoded.remarks),
+        "reader": READER,
     }
 
 
@@ -144,6 +149,8 @@ def _open(pixels: Path, meta_path: Path, shape: tuple[int, int, int], credit: st
     """The entry where it is whole, else None: a damaged cache is no fault of the user's."""
     try:
         meta = read_json(meta_path)
+        if meta["skipped"] and meta.get("reader") != READER:
+            return None
         whole = (int(meta["shape"][0]), *shape)
         with pixels.open("rb") as stream:
             if stream.read(HEADER_BYTES) != npy_header(whole):
@@ -172,4 +179,5 @@ def _picture_set(pixels: Path, meta: Mapping[str, Any], credit: str) -> PictureS
         skipped=tuple(meta["skipped"]),
         credit=credit,
         names=None if meta["names"] is None else tuple(meta["names"]),
+        notes=tuple(remark_sentences(meta.get("remarks", {}), int(meta["shape"][0]))),
     )

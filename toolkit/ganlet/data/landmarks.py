@@ -1,6 +1,7 @@
 """Landmark files `NAME.jpg.cat` (the CAT data set's format): a count, then x y pairs, separated by white space."""
 
 import math
+import stat
 from pathlib import Path
 
 from ganlet.data.pixels import Box
@@ -21,6 +22,8 @@ def landmark_path(picture: Path) -> Path:
 def read_landmarks(path: Path) -> list[tuple[float, float]]:
     """The points (x, y) in stored pixels. Raises BadPictureError when the file is missing or malformed."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
+            raise BadPictureError(f"landmark file {path.name} is not a regular file")
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError as error:

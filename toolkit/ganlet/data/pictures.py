@@ -1,13 +1,14 @@
 """What this room hands out: a set of decoded pictures, and what a decoder promises to the cache."""
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ganlet.data.listing import Intake
 from ganlet.errors import GanletError
 
 Source = Literal["kittens", "monsters", "robots", "digits", "folder", "idx"]
@@ -23,7 +24,8 @@ class PictureSet:
 
     `pictures` (N, C, H, W) uint8; `labels` (N,) int64 counting into `label_names`, or None; `sha256` is the hex digest
     of pixels, shape and labels; `skipped` names each picture left out, with the reason; `names` are the paths inside a
-    folder, or None; `credit` is the line that must travel with the pictures.
+    folder, or None; `credit` is the line that must travel with the pictures; `intake` is what the source took and
+    passed over, and `notes` are sentences on how its pictures were read.
     """
 
     pictures: "np.memmap[Any, np.dtype[np.uint8]]"
@@ -34,6 +36,12 @@ class PictureSet:
     skipped: tuple[str, ...]
     credit: str
     names: tuple[str, ...] | None = None
+    intake: Intake = field(default_factory=Intake)
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """What was taken and passed over, by kind and number, how many bad pictures were skipped, and the notes."""
+        return {**self.intake.as_json(), "skipped": len(self.skipped), "notes": list(self.notes)}
 
     def __len__(self) -> int:
         return int(self.pictures.shape[0])
@@ -52,12 +60,13 @@ class PictureSet:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """What a decoder knows once its last picture is out."""
+    """What a decoder knows once its last picture is out; `remarks` counts the pictures of which something is said."""
 
     labels: Labels | None = None
     label_names: tuple[str, ...] = ()
     names: tuple[str, ...] | None = None
     skipped: tuple[str, ...] = ()
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +82,7 @@ class Decoder:
     total: int
     credit: str
     decode: Callable[[], Generator[tuple[Pixels, int], None, Decoded]]
+    intake: Intake = field(default_factory=Intake)
 
 
 class Draw(IntEnum):

@@ -46,7 +46,7 @@ def compare_paths(a: Path, b: Path, question: Question, observer: Observer) -> d
     Raises GanletError, one sentence, for anything that cannot be compared.
     """
     asked, question = question, _as_protocol(question)
-    sides = [_open(path, question, observer) for path in (a, b)]
+    sides = [_open(name, path, question, observer) for name, path in (("A", a), ("B", b))]
     _require_use(sides, asked)
     _preflight(sides, question)
     net = _net(sides, question)
@@ -111,9 +111,9 @@ def _require_use(sides: list[Source], question: Question) -> None:
         raise GanletError(f"Two sides of the kind {told} have no use for {' and '.join(useless)}; leave that out.")
 
 
-def _open(path: Path, question: Question, observer: Observer) -> Source:
+def _open(name: str, path: Path, question: Question, observer: Observer) -> Source:
     with observer.watch("look", "files") as update:
-        return open_source(
+        source = open_source(
             path,
             samples=question.samples,
             seed=question.seed,
@@ -121,6 +121,9 @@ def _open(path: Path, question: Question, observer: Observer) -> Source:
             exact=question.protocol == BASEWORK,
             progress=update,
         )
+    for sentence in source.intake.sentences():
+        observer.say(f"{name}: {sentence}")
+    return source
 
 
 def _preflight(sides: list[Source], question: Question) -> None:
@@ -179,6 +182,10 @@ def _net_name(a: Measured, b: Measured, net: FeatureNet | None, question: Questi
 
 def _notes(sides: list[Source], question: Question) -> list[str]:
     notes = []
+    for name, side in zip("AB", sides, strict=True):
+        notes += [f"{name}: {note}" for note in side.notes]
+        if side.intake.passed_over:
+            notes.append(f"{name}: passed over: {side.intake.passed_over_words()}")
     shapes = [side.shape_px for side in sides if side.shape_px]
     if len(set(shapes)) > 1:
         (h, w), (other_h, other_w) = shapes

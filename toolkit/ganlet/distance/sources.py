@@ -3,23 +3,35 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from ganlet.data.listing import Intake
 from ganlet.data.pictures import Pixels
+from ganlet.data.reading import count_remarks, remark_sentences
 from ganlet.device.pictures import to_uint8
 from ganlet.device.sampler import Sampler
 from ganlet.distance.artefacts import is_artefact, open_identified
-from ganlet.distance.files import PictureFile, Progress, check_all, chunks_of, folder_files, look_at, zip_files
+from ganlet.distance.files import (
+    PictureFile,
+    Progress,
+    check_all,
+    chunks_of,
+    folder_files,
+    look_at,
+    values_of,
+    zip_files,
+)
 from ganlet.errors import GanletError
 from ganlet.metrics.statistics import Statistics, read_statistics
 
 CHUNK = 64  # pictures held at once
 DRAWN = 5000  # pictures drawn from a generator unless told
+READING = 2  # raise it when pictures with transparency, a turn or 16 bits are decoded otherwise
 Kind = Literal["generator", "folder", "zip", "statistics"]
 
 
@@ -40,6 +52,8 @@ class Source:
     check: Callable[[Progress], None] = lambda progress: None
     chunks: Callable[[], Iterator[Pixels]] = lambda: iter(())
     statistics: Statistics | None = None
+    intake: Intake = field(default_factory=Intake)
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """What a reader needs to know of this side."""
@@ -47,7 +61,7 @@ class Source:
         told: dict[str, Any] = {"source": self.label, "kind": self.kind, "pictures": self.count, "sha256": sha256}
         if self.shape_px:
             told |= {"height_px": self.shape_px[0], "width_px": self.shape_px[1], "prepared": self.prepared}
-        return told
+        return told | (self.intake.as_json() if self.intake.taken else {})
 
 
 def open_source(
@@ -63,8 +77,13 @@ def open_source(
         raise GanletError(f"Got --samples {samples}; a distance needs at least 2 pictures a side.")
     if size_px is not None and not 1 <= size_px <= 2048:
         raise GanletError(f"Got --size {size_px}; choose 1 to 2048 pixels.")
-    if not path.exists():
+    if not _exists(path):
         raise GanletError(f"{path} does not exist; give a run, an .onnx file, a folder or zip of pictures, or an .npz.")
+    if not path.is_dir() and not path.is_file():
+        raise GanletError(
+            f"{path} is no file and no folder, but a pipe or a device; give a run, an .onnx file, a folder or zip of "
+            "pictures, or an .npz."
+        )
     if path.suffix.lower() == ".npz":
         statistics = read_statistics(path)
         if exact and statistics.moments.count != samples:
@@ -76,12 +95,19 @@ def open_source(
     if is_artefact(path):
         return _generator(path, samples or DRAWN, seed)
     if path.is_dir():
-        return _files(path, "folder", folder_files(path), samples, seed, size_px, exact, progress)
+        return _files(path, "folder", *folder_files(path), samples, seed, size_px, exact, progress)
     if path.suffix.lower() == ".zip":
-        return _files(path, "zip", zip_files(path), samples, seed, size_px, exact, progress)
+        return _files(path, "zip", *zip_files(path), samples, seed, size_px, exact, progress)
     raise GanletError(
         f"{path} is none of: a run, an .onnx file, a folder or zip of pictures, an .npz; give one of them."
     )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # a folder above it may not be looked into, or its name is too long
+        raise GanletError(f"{path} cannot be opened ({error.strerror}); check its path and permissions.") from error
 
 
 def _generator(path: Path, count: int, seed: int) -> Source:
@@ -107,6 +133,7 @@ def _files(
     path: Path,
     kind: Kind,
     files: list[PictureFile],
+    intake: Intake,
     samples: int | None,
     seed: int,
     size_px: int | None,
@@ -121,15 +148,22 @@ def _files(
     if samples is not None and samples < len(files):
         files = [files[index] for index in _draw(len(files), samples, seed)]
     looks = look_at(files, label, size_px, progress)
+    first = looks[0].header
+    shape = (size_px, size_px) if size_px else (first.height_px, first.width_px)
+    remarks = count_remarks(look.header.remarks for look in looks)
+    # Of other pictures than these the identity is what it was before they were read as training reads them.
+    reading = {} if all(look.header.plain for look in looks) else {"reading": READING}
     return Source(
         label,
         kind,
         len(files),
-        identity=_digest({"files": [look.sha256 for look in looks], "size_px": size_px}),
-        shape_px=(size_px, size_px) if size_px else (looks[0].height_px, looks[0].width_px),
+        identity=_digest({"files": [look.sha256 for look in looks], "size_px": size_px} | reading),
+        shape_px=shape,
         prepared=f"centre square, Lanczos to {size_px}x{size_px}" if size_px else "as they are, RGB",
-        check=partial(check_all, files, label, size_px),
-        chunks=partial(chunks_of, files, label, size_px, CHUNK),
+        check=partial(check_all, files, label, size_px, shape),
+        chunks=partial(chunks_of, files, label, size_px, shape, CHUNK),
+        intake=intake,
+        notes=(*remark_sentences(remarks, len(looks)), *values_of(files, looks, size_px, shape)),
     )
 
 

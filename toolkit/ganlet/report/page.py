@@ -225,8 +225,14 @@ def _provenance(report: Json) -> Json:
         "seed": number(found, "seed"),
         "machine": ", ".join(part for part in told if part),
         "versions": ", ".join(f"{name} {version}" for name, version in table(found, "versions").items()),
+        "taken": _counts(table(table(report, "data"), "taken")),
+        "passed_over": _counts(table(table(report, "data"), "passed_over")),
         "credits": [credit for credit in credits if isinstance(credit, str)] if isinstance(credits, list) else [],
     }
+
+
+def _counts(numbers: Json) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in numbers.items() if isinstance(count, int))
 
 
 # ---------------------------------------------------------------- files beside report.json

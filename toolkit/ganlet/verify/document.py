@@ -42,6 +42,7 @@ def document(
         "budget": [check.as_json() for check in checks.budget],
         "checks": [check.as_json() for check in checks.made],
         "reference": {"kind": reference.kind, "count": len(reference.indices), "sha256": pictures.sha256},
+        "data": pictures.as_json(),
         "provenance": {
             "recipe_sha256": recipe.sha256,
             "data_sha256": pictures.sha256,

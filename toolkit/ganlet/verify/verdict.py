@@ -73,6 +73,7 @@ def verify_run(
     )
     report |= trust(variety, memorised, ONNX)
     report["warnings"] += _of_other_pictures(stages, pictures) + refused
+    report["warnings"] += [f"Data: {note}." for note in pictures.notes]
     report["provenance"] |= {
         "versions": list(stages.values())[-1].config["provenance"]["versions"],
         "command": command or f"ganlet verify {run.name}",
