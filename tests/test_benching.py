@@ -190,7 +190,7 @@ def test_children_are_ended_when_the_user_stops(pair: tuple[Path, Path]) -> None
 def test_a_run_is_all_its_artefacts_and_stages(tmp_path: Path) -> None:
     for name in ("z.onnx", "generator.onnx", "engines/b.onnx", "notes.txt", "teacher/config.json", "web/c.onnx"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("{}")
+        (tmp_path / name).write_text('{"schema": 1, "stage": "teacher", "files": {}, "provenance": {}}')
     found = subjects_of([tmp_path, tmp_path / "z.onnx"], only_cpu(batches=(1, 2)))
     once = ["generator.onnx@cpu", "b.onnx@cpu", "z.onnx@cpu", "teacher@torch"]
     assert [(s.batch, s.label) for s in found] == [(batch, label) for batch in (1, 2) for label in once]

@@ -231,9 +231,9 @@ def test_a_single_picture_is_refused_before_training(
 
 def test_foreign_json_beside_a_run_is_a_sentence(ganlet: Callable[..., Answer], run_copy: Path) -> None:
     (run_copy / "manifest.json").write_text("[]")
-    expect_refused(ganlet("export", run_copy), "manifest.json is not a manifest")
+    expect_refused(ganlet("export", run_copy), "manifest.json is no manifest of Ganlet")
     (run_copy / "report.json").unlink()
-    expect_refused(ganlet("verify", run_copy), "manifest.json is not a manifest")
+    expect_refused(ganlet("verify", run_copy), "manifest.json is of another program")
     (run_copy / "report.json").write_text('{"schema": 1}')
     code, text, _ = ganlet("report", run_copy, "--json")
     assert code == 0 and json.loads(text.splitlines()[-1])["verdict"] is None

@@ -10,10 +10,11 @@ import pytest
 import ganlet
 
 ROOT = Path(ganlet.__file__).parent
-GROUND = {"errors", "files"}
+GROUND = {"errors", "files", "own_files"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
+    "own_files": {"errors", "files"},
     "observer": set(),
     "recipe": GROUND,
     "artifact": GROUND,

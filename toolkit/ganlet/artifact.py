@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ganlet import __version__
 from ganlet.errors import GanletError
-from ganlet.files import atomic_path, read_json, sha256_file, write_json
+from ganlet.files import atomic_path, sha256_file, write_json
+from ganlet.own_files import MANIFEST, STAGE, is_own, read_own
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,6 +107,11 @@ def save_stage(
     return Stage(folder, config)
 
 
+def is_stage(folder: Path) -> bool:
+    """Whether a finished stage lies in `folder`: its config.json is one of Ganlet's, whole or damaged."""
+    return is_own(folder / CONFIG, STAGE)
+
+
 def load_stage(folder: Path) -> Stage:
     """Read a stage's folder. Raises GanletError when it is missing, unfinished, damaged or of another schema."""
     if not folder.is_dir():
@@ -116,11 +122,14 @@ def load_stage(folder: Path) -> Stage:
         raise GanletError(
             f"{folder} has no {CONFIG}: the stage is not finished; run the same command again to finish it."
         )
-    config = read_json(folder / CONFIG)
+    config = read_own(folder / CONFIG, STAGE)
+    if config is None:
+        raise GanletError(
+            f"{folder / CONFIG} is not a stage of schema {SCHEMA} but of another program; check the path."
+        )
     wanted = {"stage": str, "generator": dict, "files": dict, "provenance": dict}
-    valid = isinstance(config, dict) and all(isinstance(config.get(k), kind) for k, kind in wanted.items())
     if (
-        not valid
+        not all(isinstance(config.get(key), kind) for key, kind in wanted.items())
         or config.get("schema") != SCHEMA
         or GENERATOR not in config["files"]
         or not all(
@@ -137,9 +146,9 @@ def load_stage(folder: Path) -> Stage:
 
 def find_stage(path: Path) -> Stage:
     """The stage at `path`: a stage's folder, or of a run's folder the last complete stage."""
-    if (path / CONFIG).is_file():
+    if is_stage(path):
         return load_stage(path)
-    complete = [path / name for name in STAGES if (path / name / CONFIG).is_file()]
+    complete = [path / name for name in STAGES if is_stage(path / name)]
     if not complete:
         raise GanletError(f"{path} holds no trained stage ({', '.join(STAGES)}); make one with `ganlet run RECIPE`.")
     return load_stage(complete[-1])
@@ -147,7 +156,7 @@ def find_stage(path: Path) -> Stage:
 
 def stages_of(run: Path) -> dict[str, Stage]:
     """All complete stages of a run by name, in order."""
-    return {name: load_stage(run / name) for name in STAGES if (run / name / CONFIG).is_file()}
+    return {name: load_stage(run / name) for name in STAGES if is_stage(run / name)}
 
 
 # ---------------------------------------------------------------- tensors
@@ -235,9 +244,14 @@ def listed_files(run: Path) -> list[str]:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    manifest = read_json(path) if path.is_file() else {"schema": SCHEMA, "files": {}}
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise GanletError(f"{path} is not a manifest of schema {SCHEMA}; delete it and run the stage again.")
+    if not path.exists():
+        return {"schema": SCHEMA, "files": {}}
+    manifest = read_own(path, MANIFEST)
+    if manifest is None:
+        raise GanletError(
+            f"{path} is of another program, but the manifest of a run has that name; move it away, or take another "
+            "folder for the run."
+        )
     return manifest
 
 

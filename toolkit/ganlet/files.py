@@ -118,7 +118,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise GanletError(f"{path} does not exist; check the path, or make it again with `ganlet run`.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise GanletError(f"{path} is not readable JSON ({error}); delete it and run the stage again.") from error
+        raise GanletError(f"{path} is not readable JSON ({error}); restore it or make it again.") from error
 
 
 def sha256_file(path: Path) -> str:

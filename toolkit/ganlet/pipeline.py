@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ganlet.artifact import Stage
+from ganlet.errors import GanletError
 from ganlet.exporting import check_exports, export_recipe
-from ganlet.files import read_json, write_json
+from ganlet.files import write_json
 from ganlet.observer import Hushed, Observer
+from ganlet.own_files import REPORT, check_not_foreign, read_own
 from ganlet.preflight import require_training_packages
 from ganlet.recipe import Recipe
 from ganlet.workplace import Workplace
@@ -173,11 +175,22 @@ def verify(place: Workplace, command: str = "") -> dict[str, Any]:
     from ganlet.verify import stages_with_teacher, verification_key, verify_run
 
     run, recipe = place.run, place.recipe
-    if (run / "report.json").is_file() and (run / "generator.onnx").is_file():
-        report = read_json(run / "report.json")
+    if (report := _last_report(run)) and (run / "generator.onnx").is_file():
         stages = stages_with_teacher(run, recipe)
-        if isinstance(report, dict) and report.get("key") == verification_key(run, recipe, stages, place.pictures):
+        if report.get("key") == verification_key(run, recipe, stages, place.pictures):
             place.observer.say("verify: nothing has changed since the last report, skipped")
             return report | {"data": place.pictures.as_json()}  # what is passed over changes no result
     with place.observer.watch("verify", "pictures") as update:
         return verify_run(run, recipe, place.pictures, update, command)
+
+
+def _last_report(run: Path) -> dict[str, Any]:
+    """RUN/report.json; empty where there is none or it is damaged, as it is measured anew then.
+
+    Raises GanletError where the file is of another program.
+    """
+    check_not_foreign(run / "report.json", REPORT)
+    try:
+        return read_own(run / "report.json", REPORT) or {}
+    except GanletError:
+        return {}

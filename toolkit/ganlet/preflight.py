@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganlet.artifact import CONFIG, Stage, find_stage
+from ganlet.artifact import CONFIG, STAGES, Stage, find_stage, is_stage
 from ganlet.device.runtimes import check_onnxruntime_conflict, load_onnxruntime
 from ganlet.errors import GanletError
 from ganlet.files import MB, write_failed
+from ganlet.own_files import MANIFEST, REPORT, STAGE, check_not_foreign
 from ganlet.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def preflight(recipe: Recipe, run: Path) -> None:
         import torch
 
         torch.set_num_threads(recipe.run.threads)
+    check_names(run)
     device = pick_device(recipe.run.device)
     feature_net(recipe.verify.features)
     plans = [with_feature_net(p, recipe) for p in _trainings(recipe) if not is_complete(recipe, run, p.stage)]
@@ -54,12 +56,20 @@ def preflight(recipe: Recipe, run: Path) -> None:
         )
 
 
+def check_names(run: Path) -> None:
+    """Raise GanletError where a file of another program has the name of one that a run writes."""
+    for path in (run / stage / CONFIG for stage in STAGES):
+        check_not_foreign(path, STAGE)
+    check_not_foreign(run / "manifest.json", MANIFEST)
+    check_not_foreign(run / "report.json", REPORT)
+
+
 def is_complete(recipe: Recipe, run: Path, stage: str) -> bool:
     """Whether RUN/STAGE was finished by this very recipe: nothing is forecast for it then.
 
     Of other pictures it is made again all the same; its memory is looked at when that turns out.
     """
-    return (run / stage / CONFIG).is_file() and is_recipe_of(run, recipe)
+    return is_stage(run / stage) and is_recipe_of(run, recipe)
 
 
 def is_recipe_of(run: Path, recipe: Recipe) -> bool:

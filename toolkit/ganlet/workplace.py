@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganlet.artifact import CONFIG, FORECAST, STAGE_OF_STEP, Stage, find_stage, load_stage
+from ganlet.artifact import FORECAST, STAGE_OF_STEP, Stage, find_stage, is_stage, load_stage
 from ganlet.data import Batches, PictureSet, load_pictures
 from ganlet.errors import GanletError
 from ganlet.files import write_json
@@ -142,7 +142,7 @@ class Workplace:
     def complete(self, folder: Path, key: str) -> Stage | None:
         """The stage in `folder` where it is complete and made of the same; one that was moved aside is taken back."""
         self._take_back(folder, key)
-        if not (folder / CONFIG).is_file() or (stage := load_stage(folder)).key != key:
+        if not is_stage(folder) or (stage := load_stage(folder)).key != key:
             return None
         self.observer.say(f"{folder.name}: complete, skipped")
         return stage
@@ -153,7 +153,7 @@ class Workplace:
             return
         for kept in sorted(folder.parent.glob(f"{glob.escape(folder.name)}.previous*")):
             if _is_of(kept, key):
-                state = "complete" if (kept / CONFIG).is_file() else "unfinished"
+                state = "complete" if is_stage(kept) else "unfinished"
                 # Out of the way of what goes aside, by a name that is found again if this is interrupted.
                 waiting = kept.rename(folder.with_name(f"{folder.name}.previous-wanted"))
                 if folder.exists():
@@ -178,7 +178,7 @@ class Workplace:
         from ganlet.training.state import checkpoint_key
 
         checkpoint = folder / "checkpoint" / "state.safetensors"
-        complete = (folder / CONFIG).is_file()
+        complete = is_stage(folder)
         if not complete and (not checkpoint.is_file() or checkpoint_key(checkpoint) == key):
             return
         previous = _free_name(folder)
@@ -197,7 +197,7 @@ def _is_of(folder: Path, key: str) -> bool:
 
     checkpoint = folder / "checkpoint" / "state.safetensors"
     try:
-        if (folder / CONFIG).is_file():
+        if is_stage(folder):
             return load_stage(folder).key == key
         return checkpoint.is_file() and checkpoint_key(checkpoint) == key
     except (GanletError, KeyError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from ganlet.artifact import CONFIG, GENERATOR, STAGES
+from ganlet.artifact import GENERATOR, STAGES, is_stage
 from ganlet.device.child import module_command
 from ganlet.device.onnx_session import PROVIDERS, available_providers
 from ganlet.device.open import RUNNERS, RUNTIMES
@@ -112,12 +112,12 @@ def _artefacts(source: Path) -> list[Path]:
         if source.suffix.lower() not in RUNNERS:
             raise GanletError(f"{source} is no artefact; expected {', '.join(RUNNERS)}, a stage's folder or a run.")
         return [source]
-    if (source / CONFIG).is_file():
+    if is_stage(source):
         return [source]
     files = [*source.iterdir(), *(source / "engines").glob("*")]
     found = sorted((path for path in files if path.suffix.lower() in RUNNERS), key=lambda p: (p.name != _FIRST, p))
     if find_spec(TORCH) is not None:
-        found += [source / stage for stage in STAGES if (source / stage / CONFIG).is_file()]
+        found += [source / stage for stage in STAGES if is_stage(source / stage)]
     if not found:
         raise GanletError(f"{source} holds no artefact ({', '.join(RUNNERS)}); make one with `ganlet export`.")
     return found

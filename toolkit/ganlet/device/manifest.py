@@ -7,9 +7,10 @@ beside the artefact, or one folder above it (engines/sm75.engine).
 from pathlib import Path
 from typing import Any
 
+from ganlet import own_files
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
-from ganlet.files import read_json, sha256_file
+from ganlet.files import sha256_file
 
 MANIFEST = "manifest.json"
 
@@ -17,27 +18,45 @@ MANIFEST = "manifest.json"
 def listed(path: Path) -> tuple[Path, dict[str, Any]] | None:
     """The manifest that lists `path` and its entry; None where no manifest does.
 
-    Raises GanletError when a manifest cannot be read, or lists the file without its bytes and sha256.
+    A file that no manifest lists by its name is looked for by its SHA-256: it may have been renamed. Manifests of
+    other programs, such as a web page's, are passed over. Raises GanletError when a manifest of Ganlet is damaged, or
+    lists the file without its bytes and sha256.
     """
     folder = path.absolute().parent
-    for name, manifest_path in (
-        (path.name, path.parent / MANIFEST),
-        (f"{folder.name}/{path.name}", folder.parent / MANIFEST),
-    ):
-        if not manifest_path.is_file():
-            continue
-        manifest = read_json(manifest_path)
-        # Other programs write a manifest.json too (a web page's, for one): without our entry nothing can be compared.
-        files = manifest.get("files") if isinstance(manifest, dict) else None
-        entry = files.get(name) if isinstance(files, dict) else None
-        if entry is None:
-            continue
-        if not isinstance(entry, dict) or not {"bytes", "sha256"} <= entry.keys():
-            raise GanletError(
-                f"{manifest_path} lists {path.name} without its bytes and sha256; export again with `ganlet export`."
-            )
-        return manifest_path, entry
+    manifests = [
+        (name, manifest_path, manifest["files"])
+        for name, manifest_path in (
+            (path.name, path.parent / MANIFEST),
+            (f"{folder.name}/{path.name}", folder.parent / MANIFEST),
+        )
+        if (manifest := own_files.read_own(manifest_path, own_files.MANIFEST)) is not None
+    ]
+    for name, manifest_path, files in manifests:
+        if name in files:
+            return manifest_path, _entry(manifest_path, name, files[name])
+    for _, manifest_path, files in manifests:
+        if (renamed := _same_file(path, files)) is not None:
+            return manifest_path, renamed
     return None
+
+
+def _entry(manifest_path: Path, name: str, entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, dict) or not {"bytes", "sha256"} <= entry.keys():
+        raise GanletError(
+            f"{manifest_path} lists {name} without its bytes and sha256; export again with `ganlet export`."
+        )
+    return entry
+
+
+def _same_file(path: Path, files: dict[str, Any]) -> dict[str, Any] | None:
+    """The entry whose length and SHA-256 are those of `path`; files of another length are not hashed."""
+    try:
+        length = path.stat().st_size
+        alike = [entry for entry in files.values() if isinstance(entry, dict) and entry.get("bytes") == length]
+        sha256 = sha256_file(path) if alike else ""
+    except OSError:  # what opens it says so
+        return None
+    return next((entry for entry in alike if entry.get("sha256") == sha256), None)
 
 
 def check_unchanged(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ganlet.artifact import CONFIG, STAGES, find_stage
+from ganlet.artifact import STAGES, find_stage, is_stage
 from ganlet.device import Sampler
 from ganlet.device.open import RUNNERS
 from ganlet.errors import GanletError
@@ -13,9 +13,9 @@ ONNX = "generator.onnx"
 
 def is_artefact(path: Path) -> bool:
     """Whether `path` is a generator rather than pictures; says nothing of whether it works."""
-    if path.suffix.lower() in RUNNERS:
+    if path.suffix.lower() in RUNNERS and not path.is_dir():
         return True
-    return any((path / name).is_file() for name in (ONNX, CONFIG, *(f"{stage}/{CONFIG}" for stage in STAGES)))
+    return (path / ONNX).is_file() or any(is_stage(folder) for folder in (path, *(path / name for name in STAGES)))
 
 
 def open_sampler(path: Path, *, provider: str = "auto", threads: int | None = None, profile: str = "fast") -> Sampler:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ganlet.artifact import (
-    CONFIG,
     Stage,
     add_to_manifest,
     find_stage,
     is_listed_as,
+    is_stage,
     listed_files,
     manifest_entry,
 )
@@ -23,6 +23,7 @@ from ganlet.exporting.onnx_files import export_onnx_file
 from ganlet.exporting.programs import export_program
 from ganlet.exporting.wish import Wish
 from ganlet.observer import Observer
+from ganlet.own_files import MANIFEST, check_not_foreign
 from ganlet.preflight import require_training_packages
 from ganlet.recipe import Recipe, load_recipe
 
@@ -40,7 +41,8 @@ def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list
     _require_use(to, wish)
     require_training_packages()
     stage = find_stage(source)
-    run = source.parent if (source / CONFIG).is_file() else source
+    run = source.parent if is_stage(source) else source
+    check_not_foreign(run / "manifest.json", MANIFEST)
     if (run / "recipe.toml").is_file():
         wish = replace(wish, limits=load_recipe(run / "recipe.toml").verify)
     made = TARGETS[to](stage, run, wish, observer)
