@@ -17,9 +17,9 @@ from ganlet.artifact import (
     add_to_manifest,
     find_stage,
     load_stage,
-    read_note,
     read_tensors,
     save_stage,
+    save_tensors,
     stages_of,
     versions,
     write_tensors,
@@ -197,9 +197,8 @@ def test_a_config_of_other_widths_does_not_fit_its_weights(tmp_path: Path) -> No
 def test_the_same_tensors_make_the_same_bytes(tmp_path: Path) -> None:
     state = build_generator(G).state_dict()
     for name, tensors in (("a", state), ("b", dict(reversed(state.items())))):
-        write_tensors(tmp_path / name, tensors, "a note")
+        save_tensors(tmp_path / name, tensors, "a note")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert read_note(tmp_path / "a") == "a note"
     found = read_tensors(tmp_path / "a")
     assert found.keys() == state.keys() and all(torch.equal(found[k], v) for k, v in state.items())
 
@@ -213,7 +212,6 @@ def test_tensors_of_any_layout(tmp_path: Path) -> None:
     write_tensors(tmp_path / "t", tensors)
     found = read_tensors(tmp_path / "t")
     assert all(torch.equal(found[k], v) for k, v in tensors.items()) and found["count"].dtype == torch.int64
-    assert read_note(tmp_path / "t") is None
 
 
 def test_a_full_disk_keeps_the_old_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,9 +249,8 @@ def header(text: bytes, body: bytes = b"") -> bytes:
 )
 def test_what_is_no_safetensors_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w").write_bytes(content)
-    for read in (read_tensors, read_note):
-        with pytest.raises(GanletError, match="is not a whole safetensors file"):
-            read(tmp_path / "w")
+    with pytest.raises(GanletError, match="is not a whole safetensors file"):
+        read_tensors(tmp_path / "w")
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:

@@ -46,7 +46,10 @@ MAY_IMPORT = {
     "budgeting": GROUND | {"recipe", "preflight", "memory", "models", "export", "report", "training"},
     "exporting": GROUND | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer"},
     "benching": GROUND | {"artifact", "device", "flop", "observer", "verify"},
-    "workplace": GROUND | {"artifact", "recipe", "data", "preflight", "training", "memory", "verify", "observer"},
+    "kept": GROUND | {"artifact", "recipe", "training"},
+    "workplace": GROUND
+    | {"artifact", "recipe", "data", "preflight", "training", "memory", "verify", "observer"}
+    | {"kept"},
     "pipeline": GROUND
     | {"artifact", "recipe", "preflight", "training", "compress", "exporting", "verify", "observer", "report"}
     | {"freezing", "workplace"},

@@ -1,5 +1,7 @@
 """Every recipe in recipes/ parses, says how it is run, and survives being written out as resolved."""
 
+import hashlib
+import json
 import tomllib
 from pathlib import Path
 
@@ -9,6 +11,22 @@ from ganlet.recipe import load_recipe, save_recipe
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "recipes").glob("*.toml"))
+KEYS = {  # of what earlier versions made of the shipped recipes
+    "alpha-study-0.001": "1bb6430c87a31e189d846990",
+    "alpha-study-0.01": "37c464cedd4f6d52a4c617cd",
+    "alpha-study-0.05": "3112fbda7b2bf5afa398bcd8",
+    "alpha-study-0.3": "8459d9d4f8d16b1ac7abab91",
+    "basework-distill": "240d86f2a830cfde2e9df14e",
+    "basework-teacher": "81ecf619f95c0cccadebc0e8",
+    "basework-transfer": "e9ed0b655c9c67b8aa2883af",
+    "digits-smoke": "797346cc9b51f6ec6f384e65",
+    "kittens-64": "b5592d5f3b7c611fd24559b6",
+    "kittens-pruned": "eeba29a23c195b31aa33bd68",
+    "kittens-quick": "475ba11bd27ffc6284e8a97d",
+    "kittens-search": "2dea75b2ad4111d1d3109248",
+    "kittens-to-monsters": "a76451cf04c163b5a0490b7f",
+    "kittens-to-monsters-small": "d9fdb7565f52d871aaa2288a",
+}
 
 
 def test_there_are_recipes() -> None:
@@ -53,3 +71,11 @@ def test_what_decides_it_is_what_differs_from_the_defaults(path: Path) -> None:
     if any(step.method == "prune" and step.tune for step in recipe.compress):
         pytest.skip("its [compress.tune] has defaults that have changed")
     assert recipe.deciding() == recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_the_keys_of_what_was_made_by_earlier_versions_are_the_same(name: str) -> None:
+    recipe = load_recipe(ROOT / "recipes" / f"{name}.toml")
+    sections = ("teacher", "transfer", "distill", "compress", "search")
+    keys = [recipe.key("data", section, data_sha256="pictures", source="weights") for section in sections]
+    assert hashlib.sha256(json.dumps([*keys, recipe.sha256]).encode()).hexdigest()[:24] == KEYS[name]

@@ -118,11 +118,11 @@ def test_a_signal_waits_until_an_import_is_over(tmp_path: Path, monkeypatch: pyt
 def test_a_checkpoint_of_another_job_is_not_continued(tiny: Recipe, tmp_path: Path) -> None:
     state = build_state(teacher_plan(tiny), random_weights(1, "x"), "cpu")
     state.step = 5
-    save_checkpoint(state, tmp_path / "state.safetensors", "mine")
+    save_checkpoint(state, tmp_path, "mine")
     fresh = build_state(teacher_plan(tiny), random_weights(2, "x"), "cpu")
-    assert not load_checkpoint(fresh, tmp_path / "state.safetensors", "another")
+    assert not load_checkpoint(fresh, tmp_path, "another")
     assert fresh.step == 0
-    assert load_checkpoint(fresh, tmp_path / "state.safetensors", "mine")
+    assert load_checkpoint(fresh, tmp_path, "mine")
     assert fresh.step == 5
     for mine, theirs in zip(fresh.generator.parameters(), state.generator.parameters(), strict=True):
         assert torch.equal(mine, theirs)
@@ -131,14 +131,14 @@ def test_a_checkpoint_of_another_job_is_not_continued(tiny: Recipe, tmp_path: Pa
 def test_a_truncated_checkpoint_is_one_sentence(tiny: Recipe, tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     state = build_state(teacher_plan(tiny), random_weights(1, "x"), "cpu")
-    save_checkpoint(state, path, "mine")
+    save_checkpoint(state, tmp_path, "mine")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(GanletError, match="not a whole safetensors file"):
-        load_checkpoint(state, path, "mine")
+    with pytest.raises(GanletError, match=r"is damaged \(it is cut short\).*delete .* to begin this stage again"):
+        load_checkpoint(state, tmp_path, "mine")
 
 
 def test_a_checkpoint_of_other_networks_is_refused(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    path = tmp_path / "state.safetensors"
+    path = tmp_path
     save_checkpoint(build_state(teacher_plan(make_recipe()), random_weights(1, "x"), "cpu"), path, "k")
     wider = teacher_plan(make_recipe(teacher__widths=[14, 6]))
     with pytest.raises(GanletError, match="does not fit"):
@@ -155,7 +155,7 @@ def test_nan_stops_at_its_step_and_keeps_the_last_good_checkpoint(tiny: Recipe, 
     with pytest.raises(GanletError, match=r"step 17: critic_loss = nan.*teacher\.train\.lr"):
         train(tiny, tmp_path, step=poisoned)
     good = build_state(plan, random_weights(9, "x"), "cpu")
-    assert load_checkpoint(good, tmp_path / "checkpoint" / "state.safetensors", "k")
+    assert load_checkpoint(good, tmp_path / "checkpoint", "k")
     assert good.step == 14  # checkpoints are every 7 steps, and the one at 21 would have held the NaN
     assert train(tiny, tmp_path).training["steps"] == 30
 
@@ -173,7 +173,7 @@ def test_broken_weights_never_replace_a_good_checkpoint(tiny: Recipe, tmp_path: 
     with pytest.raises(GanletError, match="step 14: weights of generator = nan"):
         train(tiny, tmp_path, step=breaking)
     good = build_state(plan, random_weights(9, "x"), "cpu")
-    assert load_checkpoint(good, tmp_path / "checkpoint" / "state.safetensors", "k") and good.step == 7
+    assert load_checkpoint(good, tmp_path / "checkpoint", "k") and good.step == 7
 
 
 def test_infinity_is_named() -> None:
@@ -268,16 +268,6 @@ def test_tensorboard_holds_the_losses(tiny: Recipe, tmp_path: Path) -> None:
     for name in ("critic_loss", "generator_loss"):
         scalars = {event.step: event.value for event in events.Scalars(name)}
         assert scalars == pytest.approx({line["step"]: line[name] for line in logged}, rel=1e-6)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_log_that_the_disk_does_not_take_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
-    telemetry = Telemetry(tmp_path, 0, 4, 0)
-    with pytest.raises(GanletError, match=r"metrics\.jsonl"):
-        telemetry.log(1, {"loss": 1.0})
-    with pytest.raises(GanletError, match=r"metrics\.jsonl"):
-        telemetry.close()
 
 
 def test_resuming_cuts_the_log_back_to_the_checkpoint(tmp_path: Path) -> None:

@@ -162,17 +162,22 @@ def stages_of(run: Path) -> dict[str, Stage]:
 # ---------------------------------------------------------------- tensors
 
 
-def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", note: str | None = None) -> None:
-    """Write tensors as safetensors, atomically. `note` is stored with them (one key: more have no fixed order)."""
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
+    """Write tensors as safetensors, atomically."""
+    with atomic_path(path) as temporary:
+        save_tensors(temporary, tensors)
+
+
+def save_tensors(path: Path, tensors: "Mapping[str, Tensor]", note: str | None = None) -> None:
+    """Write tensors to `path` as it stands. `note` is stored with them (one key: more have no fixed order)."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     contiguous = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        try:
-            save_file(contiguous, temporary, metadata={"ganlet": note} if note is not None else None)
-        except SafetensorError as error:  # what a full disk becomes
-            raise OSError(None, str(error)) from error
+    try:
+        save_file(contiguous, path, metadata={"ganlet": note} if note is not None else None)
+    except SafetensorError as error:  # what a full disk becomes
+        raise OSError(None, str(error)) from error
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":
@@ -187,17 +192,6 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
             f"{path} is not a whole safetensors file ({error}); expected weights written by Ganlet or another "
             "safetensors writer, restore it or make it again."
         ) from error
-
-
-def read_note(path: Path) -> str | None:
-    """The note stored by `write_tensors`. Raises GanletError as `read_tensors` does."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as opened:
-            return (opened.metadata() or {}).get("ganlet")
-    except (SafetensorError, OSError) as error:
-        raise GanletError(f"{path} is not a whole safetensors file ({error}); delete it and run again.") from error
 
 
 # ---------------------------------------------------------------- manifest and provenance

@@ -142,15 +142,15 @@ def with_feature_net(plan: "Plan", recipe: Recipe) -> "Plan":
 
 
 def disk_mb(plans: "Sequence[Plan]") -> float:
-    """Megabytes that a run writes: per stage a checkpoint (weights, average, two moments), twice for the atomic rename,
-    and the results.
+    """Megabytes that a run writes: per stage a checkpoint (weights, average, two moments), three times
+    (the newest, the one before and the one that is being written), and the results.
     """
     from ganlet.models import build_critic, build_generator
 
     total = 20.0  # logs, pictures, the page
     for plan in plans:
         networks = (build_generator(plan.generator), build_critic(plan.critic))
-        total += sum(p.numel() for network in networks for p in network.parameters()) * 4 * (2 * 4 + 2) / MB
+        total += sum(p.numel() for network in networks for p in network.parameters()) * 4 * (3 * 4 + 2) / MB
     return total
 
 

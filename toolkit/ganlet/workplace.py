@@ -1,19 +1,17 @@
 """A run's recipe, folder and pictures, and what making any stage there has in common."""
 
-import glob
-import itertools
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganlet.artifact import FORECAST, STAGE_OF_STEP, Stage, find_stage, is_stage, load_stage
+from ganlet import kept
+from ganlet.artifact import FORECAST, STAGE_OF_STEP, Stage, find_stage, load_stage
 from ganlet.data import Batches, PictureSet, load_pictures
 from ganlet.errors import GanletError
 from ganlet.files import write_json
 from ganlet.observer import Observer
 from ganlet.preflight import is_complete, is_recipe_of, preflight, with_feature_net
-from ganlet.recipe import Recipe, Train, save_recipe
+from ganlet.recipe import Basis, Recipe, Train, save_recipe
 
 if TYPE_CHECKING:
     from ganlet.training.evaluate import Evaluate
@@ -54,18 +52,18 @@ class Workplace:
         indices, _ = self.pictures.split(data.holdout, data.seed)
         return Batches(self.pictures, indices, batch=train.batch, seed=self.recipe.run.seed, flip=data.flip)
 
-    def key(self, section: str, train: Train, **more: str) -> str:
+    def key(self, section: str, train: Train, **more: str) -> Basis:
         """What a training stage depends on: its section, the pictures, and the net that it is evaluated with."""
         if train.evaluate_steps:
             more |= {"evaluated_with": self.recipe.verify.features}
-        return self.recipe.key("data", section, data_sha256=self.pictures.sha256, **more)
+        return self.recipe.basis("data", section, data_sha256=self.pictures.sha256, **more)
 
-    def step_key(self, number: int, **more: str) -> str:
+    def step_key(self, number: int, **more: str) -> Basis:
         """What a step of [[compress]] depends on: itself alone, and where it trains on all that training does."""
         step = self.recipe.compress[number]
         alone = replace(self, recipe=self.recipe.model_copy(update={"compress": (step,)}))
         return (
-            alone.recipe.key("compress", **more)
+            alone.recipe.basis("compress", **more)
             if step.tune is None
             else alone.key("compress", step.tune.train, **more)
         )
@@ -100,10 +98,10 @@ class Workplace:
         path = recipe.compress[number].source_run
         return load_stage(self.run / "student") if recipe.distill is not None else self.source(path)
 
-    def train(self, plan: "Plan", fill: "Fill", key: str, source: Stage | None) -> Stage:
+    def train(self, plan: "Plan", fill: "Fill", basis: Basis, source: Stage | None) -> Stage:
         """Train one plan into its folder, or find it complete there."""
         folder = self.run / plan.stage
-        if (stage := self.complete(folder, key)) is not None:
+        if (stage := self.complete(folder, basis)) is not None:
             return stage
         from ganlet.memory.forecast import forecast, place_of
         from ganlet.memory.guard import out_of_memory, require_memory
@@ -113,7 +111,7 @@ class Workplace:
         device = pick_device(self.recipe.run.device)
         if is_complete(self.recipe, self.run, plan.stage):  # so that the preflight did not look at it
             require_memory([plan], device, self.recipe.budget.training_memory_mib)
-        self.move_aside(folder, key)
+        went_on_from = kept.begin(folder, basis, plan, self.observer.say)
         if plan.train.amp != "off" and place_of(device) == "cpu":
             self.observer.say(f"{plan.stage}: amp = {plan.train.amp} is for CUDA, on {device} this trains in fp32")
         plan = with_feature_net(plan, self.recipe)
@@ -126,82 +124,39 @@ class Workplace:
                 self.batches(plan.train).at,
                 folder,
                 run=self.recipe.run,
-                provenance=self.provenance(key, source),
+                provenance=self.provenance(basis, source),
                 predicted_memory_mib=round(predicted.peak_mib, 3),
                 progress=lambda step, steps, pictures: update(step * pictures, steps * pictures),
                 evaluate=self.evaluate(plan.train),
+                say=self.observer.say,
             )
         if found := stage.training.get("evaluation"):
             early = f"stopped early at step {stage.training['steps']}, " if found["stopped_early"] else ""
             self.observer.say(
                 f"{plan.stage}: {early}best distance to the data {found['distance']:.4g} at step {found['step']}, kept"
             )
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # a finished stage needs none
+        kept.close(folder, plan, went_on_from)
         return stage
 
-    def complete(self, folder: Path, key: str) -> Stage | None:
+    def complete(self, folder: Path, basis: Basis) -> Stage | None:
         """The stage in `folder` where it is complete and made of the same; one that was moved aside is taken back."""
-        self._take_back(folder, key)
-        if not is_stage(folder) or (stage := load_stage(folder)).key != key:
-            return None
-        self.observer.say(f"{folder.name}: complete, skipped")
-        return stage
+        return kept.find_complete(folder, basis, self.observer.say)
 
-    def _take_back(self, folder: Path, key: str) -> None:
-        """Where another stage, or none, is in `folder`, put the one of this key there that was once moved aside."""
-        if _is_of(folder, key):
-            return
-        for kept in sorted(folder.parent.glob(f"{glob.escape(folder.name)}.previous*")):
-            if _is_of(kept, key):
-                state = "complete" if is_stage(kept) else "unfinished"
-                # Out of the way of what goes aside, by a name that is found again if this is interrupted.
-                waiting = kept.rename(folder.with_name(f"{folder.name}.previous-wanted"))
-                if folder.exists():
-                    folder.rename(_free_name(folder))
-                waiting.rename(folder)
-                self.observer.say(f"{folder.name}: {state}, taken back from {kept}")
-                return
-
-    def provenance(self, key: str, source: Stage | None) -> dict[str, Any]:
+    def provenance(self, basis: Basis, source: Stage | None) -> dict[str, Any]:
         """What config.json says of a stage made of `source`, or of random weights."""
         made_from = {} if source is None else {"stage": str(source.folder), "weights_sha256": source.weights_sha256}
         return {
-            "key": key,
+            "key": basis.key,
+            "rests_on": basis.values,
             "recipe_sha256": self.recipe.sha256,
             "data_sha256": self.pictures.sha256,
             "seed": self.recipe.run.seed,
             "made_from": made_from,
         }
 
-    def move_aside(self, folder: Path, key: str) -> None:
+    def move_aside(self, folder: Path, basis: Basis) -> None:
         """Rename a stage made from another recipe, complete or not, to NAME.previous, NAME.previous2, ..."""
-        from ganlet.training.state import checkpoint_key
-
-        checkpoint = folder / "checkpoint" / "state.safetensors"
-        complete = is_stage(folder)
-        if not complete and (not checkpoint.is_file() or checkpoint_key(checkpoint) == key):
-            return
-        previous = _free_name(folder)
-        folder.rename(previous)
-        self.observer.say(f"{folder.name}: the recipe or its input has changed, the old stage is kept as {previous}")
-
-
-def _free_name(folder: Path) -> Path:
-    names = (f"{folder.name}.previous{number if number > 1 else ''}" for number in itertools.count(1))
-    return next(path for path in map(folder.with_name, names) if not path.exists())
-
-
-def _is_of(folder: Path, key: str) -> bool:
-    """Whether a stage of this key is in `folder`, or its checkpoint; what is damaged is of none."""
-    from ganlet.training.state import checkpoint_key
-
-    checkpoint = folder / "checkpoint" / "state.safetensors"
-    try:
-        if is_stage(folder):
-            return load_stage(folder).key == key
-        return checkpoint.is_file() and checkpoint_key(checkpoint) == key
-    except (GanletError, KeyError):
-        return False
+        kept.move_aside(folder, basis, self.observer.say)
 
 
 def open_pictures(recipe: Recipe, observer: Observer) -> PictureSet:

@@ -1,5 +1,6 @@
 """The recipe: one TOML file that says everything about a job."""
 
+from ganlet.recipe.basis import Basis, is_images
 from ganlet.recipe.compressing import Distill, Prune, Quantize, Tune
 from ganlet.recipe.read import load_recipe, parse_recipe, save_recipe
 from ganlet.recipe.sections import (
@@ -21,6 +22,7 @@ from ganlet.recipe.whole import Recipe
 
 __all__ = [
     "AutoFreeze",
+    "Basis",
     "Budget",
     "Critic",
     "Data",
@@ -38,6 +40,7 @@ __all__ = [
     "Transfer",
     "Tune",
     "Verify",
+    "is_images",
     "load_recipe",
     "parse_recipe",
     "save_recipe",

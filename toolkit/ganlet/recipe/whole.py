@@ -1,8 +1,6 @@
 """The whole recipe: its sections, and the keys of what is made by them."""
 
-import hashlib
-import json
-
+from ganlet.recipe.basis import Basis
 from ganlet.recipe.compressing import Distill, Quantize, Step
 from ganlet.recipe.sections import Budget, Data, Export, Run, Search, Section, Teacher, Transfer, Verify
 
@@ -35,7 +33,11 @@ class Recipe(Section):
         return next((step.profile for step in self.compress if isinstance(step, Quantize)), None)
 
     def key(self, *sections: str, **more: str) -> str:
-        """SHA-256 of the named sections, the seed and `more`: what a stage depends on.
+        """SHA-256 of what `basis` returns."""
+        return self.basis(*sections, **more).key
+
+    def basis(self, *sections: str, **more: str) -> Basis:
+        """The named sections, the seed and `more`: what a stage depends on.
 
         Left out is what changes no result: where pictures and source runs lie (their content counts) and how often to
         write. So are values equal to their defaults, but where a version has changed them (`Section.deciding`).
@@ -54,4 +56,4 @@ class Recipe(Section):
                 table["train"] = kept
         chosen = {name: values[name] for name in sections if values.get(name)}
         chosen |= more | {"seed": self.run.seed, "threads": self.run.threads}
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+        return Basis(chosen)

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ganlet.errors import GanletError, Interrupted
 from ganlet.recipe import Train
+from ganlet.training.checkpoint import Say
 from ganlet.training.ema import decay_at, update_average
 from ganlet.training.evaluate import Evaluate
 from ganlet.training.interrupt import Stop, catch_stop
@@ -35,6 +37,10 @@ class Job:
     reals: RealBatch
     evaluate: Evaluate | None = None
     """Measures the distance to the data, where the recipe asks for it."""
+    rests_on: dict[str, Any] | None = None
+    """What the key is made of, kept in every checkpoint."""
+    say: Say = lambda text: None
+    """Told what is damaged, and what cannot be written and is left out."""
 
     @property
     def train(self) -> Train:
@@ -61,17 +67,17 @@ def run_training(job: Job, state: State, progress: Progress | None = None) -> Ou
 
 
 def _train(job: Job, state: State, progress: Progress | None, stop: Stop) -> Outcome:
-    checkpoint = job.folder / "checkpoint" / "state.safetensors"
-    load_checkpoint(state, checkpoint, job.key)
-    sitting = Sitting.open(job.folder, job.train.steps, state.step)
-    telemetry = Telemetry(job.folder, job.seed, state.generator.config.latent, state.step)
+    checkpoint = job.folder / "checkpoint"
+    load_checkpoint(state, checkpoint, job.key, job.say)
+    sitting = Sitting.open(job.folder, job.train.steps, state.step, job.say)
+    telemetry = Telemetry(job.folder, job.seed, state.generator.config.latent, state.step, job.say)
     if state.step == 0:
         telemetry.picture(0, state.current)
     waiting: list[tuple[int, Logs]] = []
 
     def save() -> None:
         _require_finite_weights(job, state)
-        save_checkpoint(state, checkpoint, job.key)
+        save_checkpoint(state, checkpoint, job.key, job.rests_on)
         sitting.save(state.step)
 
     try:
@@ -94,7 +100,7 @@ def _train(job: Job, state: State, progress: Progress | None, stop: Stop) -> Out
             if stop.requested:
                 raise Interrupted(
                     f"Stopped {job.stage} at step {state.step} of {job.train.steps}; its checkpoint is in "
-                    f"{checkpoint.parent}, run the same command again to continue."
+                    f"{checkpoint}, run the same command again to continue."
                 )
     finally:
         sitting.close()

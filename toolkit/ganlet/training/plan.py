@@ -20,6 +20,7 @@ from ganlet.models import (
     build_generator,
     initialise,
 )
+from ganlet.training.checkpoint import Say
 from ganlet.training.evaluate import Evaluate, FeatureNetMemory
 from ganlet.training.loop import Job, Outcome, Progress, pick_device, run_training
 from ganlet.training.state import State, make_state, seed_of
@@ -150,16 +151,19 @@ def train_stage(
     predicted_memory_mib: float | None = None,
     progress: Progress | None = None,
     evaluate: Evaluate | None = None,
+    say: Say = lambda text: None,
 ) -> Stage:
     """Train a plan, from its checkpoint where there is one, and write the stage's folder.
 
     `provenance["key"]` names the job: a checkpoint with another key is not continued. `evaluate` measures the distance
-    to the data where the recipe's evaluate_steps ask for it; the best generator is then the one that is written.
+    to the data where the recipe's evaluate_steps ask for it; the best generator is then the one that is written. `say`
+    is told what was damaged, and what cannot be written and is left out.
     """
     if plan.train.evaluate_steps and evaluate is None:
         raise ValueError("evaluate_steps need a function that evaluates")
     state = build_state(plan, fill, pick_device(run.device))
-    job = Job(plan.stage, provenance["key"], run.seed, folder, plan.section, plan.step, reals, evaluate)
+    key, rests_on = provenance["key"], provenance.get("rests_on")
+    job = Job(plan.stage, key, run.seed, folder, plan.section, plan.step, reals, evaluate, rests_on, say)
     outcome: Outcome = run_training(job, state, progress)
     networks = {"generator": (GENERATOR, plan.generator.model_dump(mode="json"), state.result.state_dict())}
     if plan.saves_critic:

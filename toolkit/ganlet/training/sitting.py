@@ -1,13 +1,18 @@
 """What a training costs: its time and its peak of memory, over all the sittings that it takes."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from ganlet.errors import GanletError
 from ganlet.files import read_json, write_json
 from ganlet.training.evaluate import Evaluate, rehearse
 from ganlet.training.peak import STEPS, PeakMeter, Peaks
 from ganlet.training.state import State
+
+NAME = "cost.json"
 
 
 @dataclass
@@ -22,13 +27,19 @@ class Sitting:
     first_step: int
     measured_from: int = 0
     meter: PeakMeter | None = None
+    say: Callable[[str], None] = lambda text: None
+    is_warned: bool = False
 
     @classmethod
-    def open(cls, folder: Path, steps: int, step: int) -> "Sitting":
-        path = folder / "checkpoint" / "cost.json"
-        spent = read_json(path) if step and path.is_file() else {}
-        peaks = Peaks(**spent.get("peaks", {"peak_memory_mib": 0.0}))
-        return cls(folder, steps, spent.get("seconds", 0.0), peaks, time.monotonic(), step)
+    def open(cls, folder: Path, steps: int, step: int, say: Callable[[str], None] = lambda text: None) -> "Sitting":
+        spent = Cost()
+        path = folder / "checkpoint" / NAME
+        if step and (path.exists() or path.is_symlink()):
+            try:
+                spent = Cost.of(read_json(path))
+            except (GanletError, OSError, ValueError, TypeError, KeyError):
+                say(f"{folder.name}: {path} is damaged; time and memory are counted from this step on")
+        return cls(folder, steps, spent.seconds, spent.peaks, time.monotonic(), step, say=say)
 
     @property
     def seconds(self) -> float:
@@ -57,5 +68,35 @@ class Sitting:
             self.meter = None
 
     def save(self, step: int) -> None:
-        path = self.folder / "checkpoint" / "cost.json"
-        write_json(path, {"step": step, "seconds": self.seconds, "peaks": self.peaks.as_json()})
+        """Keep what was spent. Where it cannot be written that is said once: no weight depends on it."""
+        document = {"step": step, "seconds": self.seconds, "peaks": self.peaks.as_json()}
+        try:
+            write_json(self.folder / "checkpoint" / NAME, document)
+        except GanletError as error:
+            if not self.is_warned:
+                self.say(f"{self.folder.name}: {str(error).rstrip('.')}; training goes on, its cost is not kept")
+            self.is_warned = True
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds and peaks of the sittings before."""
+
+    seconds: float = 0.0
+    peaks: Peaks = field(default_factory=lambda: Peaks(peak_memory_mib=0.0))
+
+    @classmethod
+    def of(cls, document: Any) -> "Cost":
+        """As cost.json has it. Raises KeyError, TypeError or ValueError for anything else."""
+        peaks = Peaks(**{name: _amount(value) for name, value in dict(document["peaks"]).items()})
+        seconds = _amount(document["seconds"])
+        if seconds is None or peaks.peak_memory_mib is None:
+            raise ValueError("a number is missing")
+        return cls(seconds, peaks)
+
+
+def _amount(value: Any) -> Any:
+    """None or a finite number that is not negative."""
+    if value is not None and (isinstance(value, bool) or not 0 <= float(value) < float("inf")):
+        raise ValueError(f"{value} is no amount")
+    return None if value is None else float(value)

@@ -1,19 +1,19 @@
 """Everything that training changes, its random draws, and how it is kept on disk."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ganlet.artifact import read_note, read_tensors, write_tensors
 from ganlet.errors import GanletError
 from ganlet.losses.perceptual import PerceptualNet
 from ganlet.models import Adapters, Critic, Generator
 from ganlet.recipe import Train
+from ganlet.training.checkpoint import Say, open_checkpoint, write_checkpoint
 from ganlet.training.evaluate import Best
 from ganlet.training.thaw import Frozen
 
@@ -142,53 +142,57 @@ def _tensors(state: State) -> Iterator[tuple[str, Tensor]]:
                 yield f"{name}.{number}.{key}", tensor
 
 
-def save_checkpoint(state: State, path: Path, key: str) -> None:
-    """Write the whole state as one safetensors file, atomically. `key` names the job that it belongs to."""
+def save_checkpoint(state: State, folder: Path, key: str, rests_on: dict[str, Any] | None = None) -> None:
+    """Write the whole state as the newest checkpoint of `folder`. `key` names the stage that it belongs to, `rests_on`
+    says what the key was made of.
+    """
     note = {"key": key, "step": state.step, "scale": state.scaler.get_scale()}
+    if rests_on is not None:
+        note["rests_on"] = rests_on
     if state.best is not None:
         note["best"] = state.best.note()
-    write_tensors(path, dict(_tensors(state)), json.dumps(note))
+    write_checkpoint(folder, dict(_tensors(state)), note)
 
 
-def load_checkpoint(state: State, path: Path, key: str) -> bool:
-    """Continue from a checkpoint of the same job. False when there is none, or when it belongs to another recipe.
+def load_checkpoint(state: State, folder: Path, key: str, say: Say = lambda text: None) -> bool:
+    """Continue from a checkpoint of the same stage. False when there is none, or when it belongs to another recipe.
 
-    Raises GanletError when the file is damaged or does not fit the networks.
+    Raises GanletError when it is damaged or does not fit the networks.
     """
-    if not path.is_file():
+    found = open_checkpoint(folder, say)
+    if found is None or found.key != key:
         return False
-    note = json.loads(read_note(path) or "{}")
-    if note.get("key") != key:
-        return False
-    tensors = read_tensors(path)
-    state.step = int(note["step"])
+    tensors = found.tensors()
+    state.step = found.step
     state.frozen.thaw(state.step)  # so that the optimisers know the weights that they had moments of
     try:
         for name, network in state.networks().items():
-            network.load_state_dict({k: tensors[f"{name}.{k}"] for k in network.state_dict()})
+            network.load_state_dict({k: tensors.pop(f"{name}.{k}") for k in network.state_dict()})
         for name, optimiser in state.optimisers().items():
-            _load_adam(optimiser, {k: v for k, v in tensors.items() if k.startswith(f"{name}.")})
+            _load_adam(optimiser, {k: tensors.pop(k) for k in list(tensors) if k.startswith(f"{name}.")})
+        if tensors:
+            raise KeyError(next(iter(tensors)))
         if state.best is not None:
-            state.best.restore(note["best"])
-    except (KeyError, RuntimeError) as error:
+            state.best.restore(found.note["best"])
+    except (LookupError, RuntimeError, ValueError, TypeError) as error:
         raise GanletError(
-            f"Checkpoint {path} does not fit this recipe's networks; delete it to start the stage again."
+            f"Checkpoint {found.path} does not fit this recipe's networks; delete it to start the stage again."
         ) from error
     if state.scaler.is_enabled():
-        state.scaler.update(note["scale"])
+        state.scaler.update(found.note["scale"])
     return True
 
 
 def _load_adam(optimiser: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
+    """Give the optimiser its moments. Raises KeyError, IndexError or ValueError where they are of other weights."""
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         _, number, key = name.split(".")
+        if key != "step" and tensor.shape != weights[int(number)].shape:
+            raise ValueError(f"{name} has the shape of another weight")
         moments.setdefault(int(number), {})[key] = tensor
+    if any(known.keys() != {"step", "exp_avg", "exp_avg_sq"} for known in moments.values()):
+        raise KeyError("moments of Adam")
     whole = optimiser.state_dict()
     optimiser.load_state_dict({"state": moments, "param_groups": whole["param_groups"]})
-
-
-def checkpoint_key(path: Path) -> str | None:
-    """The job that a checkpoint belongs to. Raises GanletError when the file is damaged."""
-    key = json.loads(read_note(path) or "{}").get("key")
-    return None if key is None else str(key)
