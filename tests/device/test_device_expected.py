@@ -240,7 +240,7 @@ def test_other_archives_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(GanletError, match=r"expected z float32 \(N, latent\)"):
             read_expected(npz(tmp_path / "bad.npz", **good | change))
-    with pytest.raises(GanletError, match="allow_pickle"):
+    with pytest.raises(GanletError, match="it holds Python objects"):
         read_expected(npz(tmp_path / "bad.npz", **good | {"z": np.array([{"a": 1}], dtype=object)}))
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("z.npy", bytes(70 * 10**6))

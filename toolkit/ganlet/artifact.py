@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganlet import __version__
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 from ganlet.files import atomic_path, sha256_file, write_json
 from ganlet.own_files import MANIFEST, STAGE, is_own, read_own
 
@@ -112,11 +112,59 @@ def is_stage(folder: Path) -> bool:
     return is_own(folder / CONFIG, STAGE)
 
 
+_KINDS = {
+    (".toml",): "is a recipe",
+    (".onnx", ".pte", ".engine", ".xml"): "is an exported file",
+    (".zip",): "is a zip archive",
+    (".npz",): "is a file of arrays",
+    (".pt", ".pth", ".safetensors"): "is a file of weights",
+    (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"): "is a picture",
+}
+"""Suffixes of files -> what they are where something else was expected."""
+
+
+def what_lies_at(path: Path) -> str:
+    """ "does not exist", "is a recipe", "is the folder of one stage", ...: what a sentence says that it got."""
+    try:
+        if path.is_file():
+            suffix = path.suffix.lower()
+            return next((kind for suffixes, kind in _KINDS.items() if suffix in suffixes), "is a file")
+        if not path.exists():
+            return "does not exist"
+        names = {entry.name for entry in path.iterdir()}
+    except OSError as error:
+        return f"cannot be looked at ({words_of(error)})"
+    if is_stage(path):
+        return "is the folder of one stage"
+    if any(is_stage(path / name) for name in names & set(STAGES)):
+        return "is the folder of a run"
+    if names & set(STAGES) and "recipe.toml" in names:
+        return "is the folder of a run none of whose stages is finished"
+    pictures = next(suffixes for suffixes, kind in _KINDS.items() if kind == "is a picture")
+    if any(Path(name).suffix.lower() in pictures for name in names):
+        return "is a folder of pictures"
+    return "is a folder without a run" if names else "is an empty folder"
+
+
+def require_run(path: Path) -> None:
+    """Raise GanletError, with what `path` is instead, unless it is a folder that holds a run's recipe."""
+    if path.is_dir() and (path / "recipe.toml").is_file():
+        return
+    kind = what_lies_at(path)
+    remedy = {
+        "is a recipe": f"make its run with `ganlet run {path}`",
+        "is an exported file": f"check this one file with `ganlet verify --artifact {path}`",
+        "is the folder of one stage": f"give the run, {path.parent}",
+        "is the folder of a run": f"its recipe.toml is missing, put it back or run its recipe again with --out {path}",
+    }.get(kind, "give one such as those in exported/")
+    raise GanletError(f"{path} {kind}, expected the folder of a run; {remedy}.")
+
+
 def load_stage(folder: Path) -> Stage:
     """Read a stage's folder. Raises GanletError when it is missing, unfinished, damaged or of another schema."""
     if not folder.is_dir():
         raise GanletError(
-            f"{folder} does not exist; expected the folder of a trained stage, make it with `ganlet run`."
+            f"{folder} {what_lies_at(folder)}; expected the folder of a trained stage, make it with `ganlet run`."
         )
     if not (folder / CONFIG).is_file():
         raise GanletError(
@@ -150,7 +198,12 @@ def find_stage(path: Path) -> Stage:
         return load_stage(path)
     complete = [path / name for name in STAGES if is_stage(path / name)]
     if not complete:
-        raise GanletError(f"{path} holds no trained stage ({', '.join(STAGES)}); make one with `ganlet run RECIPE`.")
+        kind = what_lies_at(path)
+        recipe = str(path) if kind == "is a recipe" else "RECIPE"
+        remedy = f"make one with `ganlet run {recipe}`"
+        if kind == "is an exported file":
+            remedy = "give the run or the stage that it was exported from"
+        raise GanletError(f"{path} holds no trained stage ({', '.join(STAGES)}): it {kind}; {remedy}.")
     return load_stage(complete[-1])
 
 
@@ -189,8 +242,8 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
         return dict(load_file(path))
     except (SafetensorError, OSError) as error:
         raise GanletError(
-            f"{path} is not a whole safetensors file ({error}); expected weights written by Ganlet or another "
-            "safetensors writer, restore it or make it again."
+            f"{path} is not a whole safetensors file ({words_of(error)}); expected weights written by Ganlet or "
+            "another safetensors writer, restore it or make it again."
         ) from error
 
 

@@ -54,3 +54,28 @@ class Busy(GanletError):
 
 class Interrupted(GanletError):
     """Work was stopped by Ctrl-C or SIGTERM after a checkpoint. The command line exits with code 130."""
+
+
+_STEERING = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")  # colours of a terminal, control characters
+_ADVICE = re.compile(
+    r"pickle|weights_only|unsafe|https?://|\bplease\b|\bsee (also|the doc)|report (this|it)|\btry (to|again|using)\b|"
+    r"\byou (can|may|could|should|must|need|trust)|\bset `|re-?running|\bif you\b",
+    re.IGNORECASE,
+)
+
+
+def words_of(error: BaseException | str, limit: int = 200) -> str:
+    """Why another program failed, to stand in brackets in a sentence of ours: one line of at most `limit` characters.
+
+    The first line that says something, without control characters, and without its advice, which is for the users of
+    that program; of an error of the system only its reason; the name of the error where nothing is left.
+    """
+    if "allow_pickle" in str(error):
+        return "it holds Python objects, which are not loaded"
+    reason = error.strerror if isinstance(error, OSError) else None
+    text = reason or _STEERING.sub("", str(error))
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    parts = re.split(r"(?<=[.!?;]) ", lines[0]) if lines else []
+    plain = " ".join(part for part in parts if not _ADVICE.search(part)).rstrip(" .:;,!")
+    name = "no reason given" if isinstance(error, str) else type(error).__name__
+    return (plain if len(plain) <= limit else plain[: limit - 3].rstrip() + "...") or name

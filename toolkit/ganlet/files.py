@@ -1,6 +1,7 @@
 """Reading and writing files so that nothing already made is ever lost. Standard library only: every room may use it."""
 
 import codecs
+import errno
 import hashlib
 import json
 import os
@@ -10,10 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ganlet.errors import Busy, GanletError
+from ganlet.errors import Busy, GanletError, words_of
 
 MB = 10**6
 MIB = 2**20
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where no space is left: advice to free some is for these alone."""
 
 
 @contextmanager
@@ -118,7 +121,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise GanletError(f"{path} does not exist; check the path, or make it again with `ganlet run`.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise GanletError(f"{path} is not readable JSON ({error}); restore it or make it again.") from error
+        raise GanletError(f"{path} is not readable JSON ({words_of(error)}); restore it or make it again.") from error
 
 
 def sha256_file(path: Path) -> str:

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from ganlet.artifact import CONFIG, CRITIC, GENERATOR, Stage, read_tensors, save_stage
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 from ganlet.files import sha256_file
 from ganlet.models import build_critic, build_generator
 from ganlet.recipe import Critic, Recipe, Teacher, load_recipe, save_recipe
@@ -78,7 +78,12 @@ def read_state_dict(path: Path) -> Tensors:
     A dict that holds the state dict under "state_dict" is accepted. Raises GanletError for anything else.
     """
     if not path.is_file():
-        raise GanletError(f"{path} does not exist; give the path of a .pt or .safetensors state dict.")
+        there = "is no file" if path.exists() else "does not exist"
+        raise GanletError(f"{path} {there}; give the path of a .pt or .safetensors state dict.")
+    if path.suffix.lower() in (".onnx", ".pte", ".engine", ".toml", ".npz", ".json"):
+        raise GanletError(
+            f"{path} is no state dict; expected a .pt or .safetensors file that holds a generator's weights by name."
+        )
     if path.suffix == ".safetensors":
         return read_tensors(path)
     try:
@@ -100,7 +105,7 @@ def read_state_dict(path: Path) -> Tensors:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:120]
+    return words_of(error)
 
 
 def _critic(path: Path, section: Any, recipe: Recipe) -> tuple[str, dict[str, Any], Tensors]:

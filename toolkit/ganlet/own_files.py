@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 from ganlet.files import MIB
 
 MAX_BYTES = 16 * MIB  # the largest of ours has some 100 kB
@@ -76,7 +76,9 @@ def read_own(path: Path, kind: Kind) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:
         has_marks = content.startswith(BEGINNING) or all(mark in content for mark in kind.marks)
         if has_marks or _is_beside(path, kind):
-            raise GanletError(f"{path}, a {kind.name} of Ganlet, is damaged ({error}); {kind.remedy}.") from error
+            raise GanletError(
+                f"{path}, a {kind.name} of Ganlet, is damaged ({words_of(error)}); {kind.remedy}."
+            ) from error
         return None
     if isinstance(value, dict) and _is_of(value, kind):
         return value

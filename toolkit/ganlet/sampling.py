@@ -16,7 +16,8 @@ from ganlet.device import Sampler
 from ganlet.device.movies import check_movie, write_movie
 from ganlet.device.pictures import FORMATS, encode_jpeg, to_rgb, write_pictures
 from ganlet.distance.artefacts import open_sampler
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
+from ganlet.files import FULL
 from ganlet.observer import Observer
 
 END = 2**63  # no picture has this index
@@ -144,7 +145,8 @@ def pipe(pictures: Iterator[NDArray[np.uint8]]) -> int:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise GanletError(
-            f"Standard output took {written} pictures and no more ({error.strerror or error}); free some space there."
+            f"Standard output took {written} pictures and no more ({words_of(error)}); "
+            f"{'free some space there' if error.errno in FULL else 'check what reads it'}."
         ) from error
     return written
 

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from ganlet.errors import printable
 
+FULL_PERCENT = 100
 WIDTH = 132  # characters, where there is no terminal that has its own
 _HEADS = ("p50 ms", "p95 ms", "pictures/s", "x first", "peak MiB", "load ms", "MB", "% of peak")
 
@@ -37,6 +38,12 @@ def notes(document: dict[str, Any]) -> list[str]:
         said.append(
             "x first: pictures per second against the first row of that batch; its interval holds the true median with "
             f"{coverage:.0f} %, by {document['rounds']} rounds."
+        )
+    if any((row["percent_of_matmul_peak"] or 0) > FULL_PERCENT for row in measured):
+        said.append(
+            "% of peak above 100: a runtime did better than that float32 product, by int8 arithmetic, by fewer "
+            "operations than are counted for the network, by more threads, or as the machine was busy when the product "
+            "was timed."
         )
     for row in measured:
         if row["flop_per_picture"] is None:

@@ -73,6 +73,6 @@ def fail(sentence: str, code: int) -> NoReturn:
 
 
 def print_json_error(sentence: str) -> None:
-    """With --json {"error": sentence} as the last line on standard output, whatever else of the command was wrong."""
-    if "--json" in sys.argv[1:]:
+    """With --json {"error": sentence} as the last line on standard output, unless that is for the bytes of pictures."""
+    if "--json" in sys.argv[1:] and "--raw" not in sys.argv[1:]:
         print(json.dumps({"error": sentence}))

@@ -87,12 +87,12 @@ def verify(
         _verify_artifact(artifact, provider, as_json)
         return
     assert run is not None
+    from ganlet.artifact import require_run
     from ganlet.pipeline import verify as verify_place
     from ganlet.recipe import load_recipe
     from ganlet.workplace import Workplace, open_pictures
 
-    if not run.is_dir():
-        raise GanletError(f"{run} does not exist; give the folder of a run, such as those in exported/.")
+    require_run(run)
     parsed = load_recipe(run / "recipe.toml")
     place = Workplace(parsed, run, open_pictures(parsed, observer()), observer())
     show_verdict(verify_place(place), run, as_json)

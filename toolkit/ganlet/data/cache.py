@@ -14,8 +14,8 @@ import numpy as np
 
 from ganlet.data.pictures import Decoded, Decoder, Labels, PictureSet, Progress
 from ganlet.data.reading import remark_sentences
-from ganlet.errors import GanletError
-from ganlet.files import MIB, atomic_path, read_json
+from ganlet.errors import GanletError, words_of
+from ganlet.files import FULL, MIB, atomic_path, read_json
 
 # Raise it whenever the same source would decode to other pixels: old entries are then left alone.
 CODE_VERSION = 1
@@ -90,7 +90,8 @@ def _preflight(folder: Path, need_bytes: int) -> None:
 
 
 def _refused(folder: Path, error: OSError) -> GanletError:
-    return GanletError(f"Cannot write to the cache folder {folder} ({error.strerror or error}); {REMEDY}.")
+    remedy = REMEDY if error.errno in FULL else "set GANLET_CACHE to a folder that can be written"
+    return GanletError(f"Cannot write to the cache folder {folder} ({words_of(error)}); {remedy}.")
 
 
 def _write_pixels(

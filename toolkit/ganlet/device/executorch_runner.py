@@ -18,7 +18,7 @@ from ganlet.device.manifest import check_unchanged
 from ganlet.device.profiles import choose_profile
 from ganlet.device.runner import check_inputs, check_pictures
 from ganlet.device.runtimes import load_executorch, quiet_stderr
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 
 NAME = "executorch"
 PROVIDER = "ExecuTorch XNNPACK"
@@ -109,7 +109,7 @@ class ExecuTorchRunner:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return words_of(error)
 
 
 def check_program_file(path: Path) -> None:

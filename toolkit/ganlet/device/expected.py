@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ganlet.device.latents import labels, latents
 from ganlet.device.runner import Runner
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 from ganlet.files import write_bytes
 
 EXPECTED = "expected.npz"
@@ -102,8 +102,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     except GanletError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds at damaged bytes
-        words = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise GanletError(
-            f"{path} is not a whole .npz of arrays ({words}): damaged, cut short or of another kind; copy it again "
-            "from the run, or make it again with `ganlet export RUN`."
+            f"{path} is not a whole .npz of arrays ({words_of(error)}): damaged, cut short or of another kind; copy it "
+            "again from the run, or make it again with `ganlet export RUN`."
         ) from error

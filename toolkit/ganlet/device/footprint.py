@@ -20,7 +20,7 @@ from ganlet.device.child import module_command, module_environment
 from ganlet.device.latents import labels, latents
 from ganlet.device.open import load_library, open_runner
 from ganlet.device.runner import Runner
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 from ganlet.files import MIB
 
 _STATUS = Path("/proc/self/status")
@@ -83,10 +83,16 @@ def measure(
     if child.returncode != 0 or not result:
         reason = (child.stderr.strip().splitlines() or ["no message"])[-1]
         raise GanletError(
-            f"Measuring {path} ended with exit code {child.returncode} and no result ({reason}); a negative code is a "
-            "signal, -9 mostly a lack of memory: try a smaller batch."
+            f"Measuring {path} ended {_ending(child.returncode)} and no result ({words_of(reason)}); "
+            f"{'try a smaller batch' if batch > 1 else 'close other programs, or export it again'}."
         )
     return Footprint(**result)
+
+
+def _ending(code: int) -> str:
+    """How a process ended, by its exit code."""
+    signal = f" (signal {-code}{', as when memory runs out' * (code == -9)})" if code < 0 else ""
+    return f"with exit code {code}{signal}"
 
 
 def measure_here(path: Path, batch: int, runs: int, warmup: int, threads: int | None, provider: str) -> Footprint:

@@ -12,7 +12,7 @@ from ganlet.device.onnx_session import CPU, RunsElsewhere, full_name, open_sessi
 from ganlet.device.profiles import choose_profile
 from ganlet.device.runner import check_inputs, check_pictures
 from ganlet.device.runtimes import load_onnxruntime
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 
 _ELEMENTS = {"tensor(float)": "float32", "tensor(int64)": "int64"}
 
@@ -69,11 +69,18 @@ class OnnxRunner:
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise GanletError(
                 f"{self.name} failed to draw {len(z)} pictures on {self.provider} ({_first_line(error)}); "
-                "try a smaller batch, or the provider cpu."
+                f"{_remedy(len(z), self.provider)}."
             ) from error
         check_pictures(self, pictures, len(z))
         drawn: NDArray[np.float32] = pictures
         return drawn
+
+
+def _remedy(count: int, provider: str) -> str:
+    """What can be tried where a file does not run: only what it was not run with."""
+    ways = ["a smaller batch"] if count > 1 else []
+    ways += [] if provider == CPU else ["the provider cpu"]
+    return f"try {', or '.join(ways)}" if ways else "export it again with `ganlet export`, or update onnxruntime"
 
 
 def _ports(nodes: list[Any]) -> list[Port]:
@@ -104,5 +111,4 @@ def _not_loaded(runtime: Any, path: Path, wanted: str, error: Exception) -> Ganl
 
 def _first_line(error: Exception, path: Path | None = None) -> str:
     """The runtime's own words, shortened; it repeats the path, which the sentence names already."""
-    words = (str(error).replace(str(path), path.name) if path else str(error)).strip()
-    return (words.splitlines() or [type(error).__name__])[0][:200]
+    return words_of(str(error).replace(str(path), path.name) if path else error)

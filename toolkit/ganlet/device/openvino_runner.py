@@ -14,7 +14,7 @@ from ganlet.device.onnx_file import check_onnx_file
 from ganlet.device.profiles import choose_profile
 from ganlet.device.runner import check_inputs, check_pictures
 from ganlet.device.runtimes import load_openvino
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 
 NAME = "openvino"
 _ELEMENTS = {"f32": "float32", "i64": "int64"}
@@ -62,8 +62,8 @@ class OpenVinoRunner:
             self._request.infer({"z": z} if label is None else {"z": z, "label": label})
         except RuntimeError as error:
             raise GanletError(
-                f"{self.name} failed to draw {len(z)} pictures on {self.provider} ({_reason(error)}); try a smaller "
-                "batch, or leave --provider out."
+                f"{self.name} failed to draw {len(z)} pictures on {self.provider} ({_reason(error)}); "
+                f"{'try a smaller batch, or ' * (len(z) > 1)}leave --provider out."
             ) from error
         # A copy: the request owns the tensor and writes its next pictures into it.
         pictures = np.array(self._request.get_output_tensor(0).data)
@@ -94,4 +94,4 @@ def _port(node: Any) -> Port:
 def _reason(error: Exception) -> str:
     """The last line of OpenVINO's words; the first ones say where in its source it happened."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[-1][:200]
+    return words_of(lines[-1] if lines else error)

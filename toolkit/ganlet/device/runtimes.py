@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any
 
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 
 _DISTRIBUTIONS = (
     "onnxruntime",
@@ -58,12 +58,12 @@ def load_onnxruntime() -> Any:
         module = importlib.import_module("onnxruntime")
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
-            raise _damaged(str(error)) from error
+            raise _damaged(words_of(error)) from error
         raise GanletError(
             'ONNX Runtime is not installed, and pictures are drawn with it; run `pip install "ganlet[cpu]"`.'
         ) from error
     except ImportError as error:
-        raise _damaged(str(error)) from error
+        raise _damaged(words_of(error)) from error
     # What a removed sibling distribution leaves behind imports as an empty namespace package.
     if not hasattr(module, "InferenceSession"):
         raise _damaged("it has no InferenceSession")
@@ -131,7 +131,7 @@ def _load(module: str, name: str, extra: str) -> Any:
 
 def _broken(name: str, package: str, extra: str, error: Exception) -> GanletError:
     return GanletError(
-        f"The installed {name} cannot be imported ({error}); run `pip uninstall -y {package}`, then "
+        f"The installed {name} cannot be imported ({words_of(error)}); run `pip uninstall -y {package}`, then "
         f'`pip install "ganlet[{extra}]"`.'
     )
 

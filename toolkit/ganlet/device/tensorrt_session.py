@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ganlet.device.cuda import CudaError, Driver
+from ganlet.errors import words_of
 from ganlet.files import MIB
 
 ITEM_BYTES = {"FLOAT": 4, "INT64": 8}  # of the inputs and outputs of a Ganlet generator
@@ -115,7 +116,7 @@ def main(arguments: list[str]) -> int:
     try:
         session = Session(Path(engine), module)
     except Exception as error:  # whatever a library raises that does not load
-        tell(answers, {"error": f"{type(error).__name__}: {error}"})
+        tell(answers, {"error": f"{type(error).__name__}: {words_of(error)}"})
         return 2
     ready = {"version": session.version, "largest": session.largest, "memory_mib": session.memory_mib}
     tell(answers, {"ready": ready | {"load_ms": (time.perf_counter() - started) * 1e3}})

@@ -34,7 +34,7 @@ from ganlet.data.reading import (
     without_warnings,
 )
 from ganlet.data.values import value_notes
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 from ganlet.files import MIB
 
 MAX_FILE_BYTES = 256 * 2**20
@@ -91,7 +91,8 @@ def zip_files(path: Path) -> tuple[list[PictureFile], Intake]:
         members = {member.filename: member for member in archive.infolist() if not member.is_dir()}
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise GanletError(
-            f"{path} is not a whole zip archive ({error}): it is damaged, cut short or of another kind; copy it again."
+            f"{path} is not a whole zip archive ({words_of(error)}): it is damaged, cut short or of another kind; "
+            "copy it again."
         ) from error
     for member in members.values():
         _require_harmless(path, member)

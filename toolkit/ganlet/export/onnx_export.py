@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from ganlet.artifact import Stage, add_to_manifest, versions
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 from ganlet.files import write_bytes
 from ganlet.flop import METADATA_KEY, flop_per_picture
 from ganlet.models import Generator
@@ -88,7 +88,7 @@ def finished(model: ModelProto, more: Mapping[str, str]) -> ModelProto:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise GanletError(
-            f"The exported model does not pass onnx.checker ({error}); report it with your recipe."
+            f"The exported model does not pass onnx.checker ({words_of(error)}); report it with your recipe."
         ) from error
     return model
 

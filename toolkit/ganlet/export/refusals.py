@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 
 READ_FROM = "TensorRT for RTX 1.7"
 
@@ -107,8 +107,7 @@ def read_graph(model: Path, profile: bool, flags: tuple[str, ...]) -> Graph:
         loaded = onnx.load(model, load_external_data=False)
     except Exception as error:  # protobuf's DecodeError and onnx's own share no base class
         raise GanletError(
-            f"{model} is not an ONNX model that can be read ({(str(error).splitlines() or ['no message'])[0][:200]}); "
-            "export it again with `ganlet export`."
+            f"{model} is not an ONNX model that can be read ({words_of(error)}); export it again with `ganlet export`."
         ) from error
     # An operator of someone else's ends the inference of types: then the values that are declared have to do.
     with contextlib.suppress(onnx.shape_inference.InferenceError):

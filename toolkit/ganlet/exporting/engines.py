@@ -98,8 +98,9 @@ def export_engine(
 
     found = manifest_entry(run, model.name).get("precision")
     if found != precision:
+        listed = found or "listed without a precision"
         raise GanletError(
-            f"{model} is {found}, expected {precision} to build a {precision} engine of; export it again with "
+            f"{model} is {listed}, expected {precision} to build a {precision} engine of; export it again with "
             f"`ganlet export {run} --to onnx --precision {precision}`."
         )
     targets = targets or targets_that_build(model, observer.say)

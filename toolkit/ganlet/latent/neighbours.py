@@ -89,7 +89,10 @@ def memorisation(
     that are not finite.
     """
     if len(held_out) < 2:
-        raise GanletError(f"Got {len(held_out)} held-out pictures, expected 2 or more; set data.holdout above 0.")
+        raise GanletError(
+            f"Got {len(held_out)} held-out pictures, expected 2 or more; hold out a larger share "
+            "(data.holdout), or add pictures."
+        )
     distances, indices = nearest(samples, training, max(1, min(k, len(training))))
     own, _ = nearest(held_out, training)
     near = float(np.quantile(own[:, 0], NEAR_SHARE))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 from ganlet.losses.distillation import perceptual
 
 PACKAGE, WEIGHTS = "stlpips_pytorch", "weights/vST0.0/alex_shift_tolerant.pth"
@@ -74,7 +74,7 @@ class PerceptualNet(nn.Module):
                 mine.load_state_dict({key: known[f"net.{name}.{key}"] for key in ("weight", "bias")})
                 self.heads[number].data.copy_(known[f"lin{number}.model.1.weight"].flatten())
         except Exception as error:  # a file of another release can fail in any way
-            raise GanletError(f"{path} does not hold the perceptual net ({error}); {_remedy()}") from error
+            raise GanletError(f"{path} does not hold the perceptual net ({words_of(error)}); {_remedy()}") from error
 
 
 def _blurred_half(maps: Tensor) -> Tensor:

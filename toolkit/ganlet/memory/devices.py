@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 
 # Neither reserve is a measurement: both are careful assumptions of what the driver and a desktop hold before training
 # starts. The CUDA context of the training process itself is not in them: a forecast counts that on its own line.
@@ -120,7 +120,7 @@ def parse_devices(text: str) -> dict[str, Device]:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise GanletError(f"The catalogue of devices is not TOML ({error}); reinstall ganlet.") from error
+        raise GanletError(f"The catalogue of devices is not TOML ({words_of(error)}); reinstall ganlet.") from error
     faults = [f"{key}: {fault}" for key, table in tables.items() for fault in _faults(table)]
     if faults:
         raise GanletError(f"The catalogue of devices is faulty ({'; '.join(faults)}); mend it or reinstall ganlet.")

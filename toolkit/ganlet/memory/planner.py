@@ -79,8 +79,8 @@ def require_weights_fit(found: Forecast, limit_mib: float, what: str) -> None:
     fixed_mib = sum(size for kind, size in found.parts.items() if kind not in shrinks)
     if fixed_mib > limit_mib:
         raise GanletError(
-            f"{what} of {limit_mib:.0f} MiB is below the weights, gradients and optimiser state of {found.stage} alone "
-            f"({fixed_mib:.0f} MiB): no batch fits; make its networks narrower or raise the limit."
+            f"{what} of {_mib(limit_mib)} is below the weights, gradients and optimiser state of {found.stage} alone "
+            f"({_mib(fixed_mib)}): no batch fits; make its networks narrower or raise the limit."
         )
 
 
@@ -111,3 +111,8 @@ def _interpolated(smallest: Forecast, tried: Forecast, limit_mib: float, need: N
     if slope <= 0:
         return 2 * tried.batch
     return int(smallest.batch + (limit_mib - need(smallest)) / slope)
+
+
+def _mib(size_mib: float) -> str:
+    """A size that is never told as 0 MiB where it is not."""
+    return f"{size_mib:.0f} MiB" if size_mib >= 10 else f"{size_mib:.2g} MiB"

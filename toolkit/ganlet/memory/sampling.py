@@ -142,7 +142,7 @@ def _in_fresh_process(config: GeneratorConfig, batch: int) -> tuple[float, float
             return pool.submit(_torch_process, config, batch).result()
         except BrokenProcessPool as error:
             raise GanletError(
-                f"The process that draws {batch} pictures with torch died, mostly of a lack of memory; close other "
+                f"The process that draws {batch} pictures with torch died, perhaps of a lack of memory; close other "
                 "programs, or make the generator smaller."
             ) from error
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 from ganlet.metrics.checks import require_pictures
 from ganlet.metrics.inception_weights import find_weights
 from ganlet.metrics.resize import resize_clean
@@ -108,7 +108,8 @@ def _require_packages() -> None:
         import pytorch_fid.inception  # noqa: F401
     except (ImportError, RuntimeError) as error:  # a torchvision of another torch fails with a RuntimeError
         raise GanletError(
-            f'The feature net inception needs torchvision and pytorch-fid ({error}); run: pip install "ganlet[fid]"'
+            f"The feature net inception needs torchvision and pytorch-fid ({words_of(error)}); "
+            'run: pip install "ganlet[fid]"'
         ) from error
 
 
@@ -138,9 +139,9 @@ def _load(path: Path) -> tuple[list[Any], NDArray[np.float64]]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         net.load_state_dict(state, strict=True, assign=True)
     except Exception as error:  # unpickling, zip, key and shape errors share no base class
-        words = str(error).strip().splitlines() or [type(error).__name__]
+        words = words_of((str(error).strip().splitlines() or [type(error).__name__])[-1])
         raise GanletError(
-            f"{path} does not hold the weights of this Inception network ({words[-1].strip()[:160]}); expected a state "
+            f"{path} does not hold the weights of this Inception network ({words}); expected a state "
             "dict with the names and shapes of pytorch-fid's."
         ) from error
     net.eval().requires_grad_(False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ganlet.device.onnx_file import check_onnx_file
 from ganlet.device.runtimes import load_onnxruntime
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 from ganlet.files import sha256_file
 from ganlet.metrics.checks import require_pictures
 from ganlet.metrics.resize import resize_clean
@@ -140,4 +140,4 @@ def _features_output(path: Path, session: Any) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return words_of(error)

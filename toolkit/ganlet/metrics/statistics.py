@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, words_of
 from ganlet.files import atomic_path
 from ganlet.metrics.frechet import Moments
 
@@ -116,9 +116,9 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     except GanletError:
         raise
     except Exception as error:  # whatever a damaged or a hostile file makes of zip, deflate, numpy and its headers
-        words = (str(error).splitlines() or [type(error).__name__])[0]
         raise GanletError(
-            f"{path} is not a whole .npz of arrays ({words}); copy it again or make it again from the pictures."
+            f"{path} is not a whole .npz of arrays ({words_of(error)}); copy it again or make it again from the "
+            "pictures."
         ) from error
 
 

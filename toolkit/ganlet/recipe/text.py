@@ -21,6 +21,10 @@ def read_tables(path: Path) -> dict[str, Any]:
         raise GanletError(
             f"Recipe {path} does not exist; give the path of a .toml file, such as those in recipes/."
         ) from error
+    except IsADirectoryError as error:
+        own = path / "recipe.toml"
+        remedy = f"its own is {own}" if own.is_file() else "give a .toml file, such as those in recipes/"
+        raise GanletError(f"Recipe {path} cannot be read: it is a folder, expected a file; {remedy}.") from error
     except OSError as error:
         raise GanletError(
             f"Recipe {path} cannot be read ({error.strerror or error}); give a readable .toml file."

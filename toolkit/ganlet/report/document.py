@@ -54,11 +54,20 @@ def is_current(run: Path) -> bool:
     return all(path.stat().st_mtime_ns <= written for path in shown if path.is_file())
 
 
+def remedy_of_file(path: Path) -> str:
+    """What to give instead of a file."""
+    if path.suffix.lower() == ".toml":
+        return f"make the run of that recipe with `ganlet run {path}`"
+    return f"give its folder, {path.parent}"
+
+
 def read_report(run: Path) -> Json:
     """RUN/report.json. Raises GanletError when it is missing, damaged or of another schema."""
     path = run / REPORT
     remedy = f"make it with `ganlet verify {run}`"
     if not path.is_file():
+        if run.exists() and not run.is_dir():
+            raise GanletError(f"{run} is a file, expected the folder of a verified run; {remedy_of_file(run)}.")
         raise GanletError(f"{path} does not exist, expected the report of a verified run; {remedy}.")
     try:
         report = read_json(path)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from ganlet.errors import Diverged, GanletError
+from ganlet.errors import Diverged, GanletError, words_of
 from ganlet.search.front import Candidate, Values, goes_on
 from ganlet.search.space import Point, Suggests
 
@@ -133,7 +133,7 @@ def _kind(storage: str) -> str:
 
 
 def _why(error: Exception) -> str:
-    return (str(error).splitlines() or ["no reason given"])[0]
+    return words_of(error)
 
 
 def run_search(

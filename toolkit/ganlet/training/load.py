@@ -21,8 +21,8 @@ def critic_config_of(stage: Stage) -> CriticConfig:
     """The critic's config. Raises GanletError when the stage has none (an imported generator)."""
     if "critic" not in stage.config:
         raise GanletError(
-            f"{stage.folder} holds no critic; it was imported, so make a fresh one: give the recipe a "
-            "[distill.critic] with widths."
+            f"{stage.folder} holds no critic, as a stage that was imported or compressed; make a fresh one: give the "
+            "recipe a [distill.critic] with widths."
         )
     return _config(stage, "critic", CriticConfig)
 

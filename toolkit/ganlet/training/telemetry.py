@@ -212,6 +212,10 @@ def _quiet_threads() -> None:
     threading.excepthook = hook
 
 
+SECTIONS = {"student": "distill.train", "pruned": "compress.0.tune.train", "quantized": "compress.0.tune.train"}
+"""Stage -> the recipe's section of its training, where it has another name."""
+
+
 def require_finite(step: int, values: dict[str, float], stage: str) -> None:
     """Raise Diverged naming the step when a loss is NaN or infinite."""
     wrong = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
@@ -219,5 +223,5 @@ def require_finite(step: int, values: dict[str, float], stage: str) -> None:
         raise Diverged(
             f"Training of {stage} broke at step {step}: {', '.join(wrong)}, expected finite numbers; the last good "
             "checkpoint is kept; lower the learning rate (--set "
-            f"{stage}.train.lr=...) or change the loss, and run again."
+            f"{SECTIONS.get(stage, f'{stage}.train')}.lr=...) or change the loss, and run again."
         )

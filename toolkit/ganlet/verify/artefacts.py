@@ -88,10 +88,8 @@ def _open(path: Path, precision: str, stages: Mapping[str, Stage], remedy: str) 
     for stage_name, stage in stages.items():
         if made_from == {"stage": stage_name, "weights_sha256": stage.weights_sha256}:
             return Artefact(path, precision, stage, open_runner(path))
-    raise GanletError(
-        f"{path} was not made from any stage of {run} (the weights' SHA-256 in manifest.json is of none); "
-        f"export it again with `{remedy}`."
-    )
+    why = "the weights' SHA-256 in manifest.json is of none" if made_from else "manifest.json does not say of which"
+    raise GanletError(f"{path} was not made from any stage of {run} ({why}); export it again with `{remedy}`.")
 
 
 def measure_artefact(artefact: Artefact, fidelity: FidelityResult, recipe: Recipe) -> Measured:

@@ -19,6 +19,7 @@ from ganlet.artifact import describe_file, listed_files, manifest_entry
 from ganlet.device import OnnxRunner
 from ganlet.device.cuda import driver_state
 from ganlet.device.open import open_runner
+from ganlet.device.tensorrt_package import EXPORTS
 from ganlet.errors import GanletError
 from ganlet.files import MB, MIB, sha256_file
 from ganlet.memory.engine import READ_FROM, declared
@@ -82,9 +83,9 @@ def check_engine(run: Path, name: str) -> EngineCheck:
     """
     entry, path = manifest_entry(run, name), run / name
     if not path.is_file() or not describe_file(path).items() <= entry.items():
-        raise GanletError(
-            f"{path} is missing, or not the file that manifest.json lists; build it again with `ganlet export {run}`."
-        )
+        state = "is not the file that manifest.json lists" if path.is_file() else "is missing"
+        to = EXPORTS.get(str(entry.get("runtime")), "trt-rtx")
+        raise GanletError(f"{path} {state}; build it again with `ganlet export {run} --to {to}`.")
     _require_entry(run, name, entry)
     parts = _parts(run, path, entry)
     row = {
