@@ -183,5 +183,6 @@ def import_weights(
     require_training_packages()
     from ganlet.foreign import import_stage
 
-    made = import_stage(weights, recipe_of(like, None), stage, out, critic)
-    finish(as_json, {"stage": made.name, "folder": str(made.folder)}, f"{made.name} imported: {made.folder}")
+    made = import_stage(weights, recipe_of(like, None), stage, out, critic, observer().say)
+    result = {"stage": made.name, "folder": str(made.folder), "made_from": made.config["provenance"]["made_from"]}
+    finish(as_json, result, f"{made.name} imported: {made.folder}")
