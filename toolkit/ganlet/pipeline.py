@@ -181,7 +181,7 @@ def verify(place: Workplace, command: str = "") -> dict[str, Any]:
             place.observer.say("verify: nothing has changed since the last report, skipped")
             return report | {"data": place.pictures.as_json()}  # what is passed over changes no result
     with place.observer.watch("verify", "pictures") as update:
-        return verify_run(run, recipe, place.pictures, update, command)
+        return verify_run(run, recipe, place.pictures, update, command, place.observer.say)
 
 
 def _last_report(run: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The exported files of a run: which of them the recipe asks for, what each draws, and what it costs to run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ganlet.artifact import Stage, manifest_entry
@@ -12,10 +12,12 @@ from ganlet.device.manifest import listed
 from ganlet.device.open import open_runner
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
+from ganlet.files import sha256_file
 from ganlet.metrics import Interval, paired_change_percent
 from ganlet.recipe import Recipe, Verify
 from ganlet.verify.checks import Check, surely_at_most
 from ganlet.verify.fidelity import FidelityResult
+from ganlet.verify.kept import Kept
 from ganlet.verify.parity import Parity, check_parity
 from ganlet.verify.torch_runner import TorchRunner
 
@@ -92,7 +94,9 @@ def _open(path: Path, precision: str, stages: Mapping[str, Stage], remedy: str) 
     raise GanletError(f"{path} was not made from any stage of {run} ({why}); export it again with `{remedy}`.")
 
 
-def measure_artefact(artefact: Artefact, fidelity: FidelityResult, recipe: Recipe) -> Measured:
+def measure_artefact(
+    artefact: Artefact, fidelity: FidelityResult, recipe: Recipe, kept: Kept | None = None
+) -> Measured:
     """Parity with the network it was made from, cost in a fresh process, and what its precision did to the distance."""
     name, seed = artefact.name, recipe.run.seed
     limit, least_psnr_db = parity_limits(artefact.precision, recipe.verify)
@@ -101,7 +105,8 @@ def measure_artefact(artefact: Artefact, fidelity: FidelityResult, recipe: Recip
     change = None
     if name != ONNX:
         change = paired_change_percent(fidelity.to_data[name].fd, fidelity.to_data[ONNX].fd, seed=seed)
-    return Measured(artefact, parity, measure(artefact.path), change)
+    footprint = (kept or Kept()).value(lambda: asdict(measure(artefact.path)), footprint=sha256_file(artefact.path))
+    return Measured(artefact, parity, Footprint(**footprint), change)
 
 
 def parity_limits(precision: str, verify: Verify) -> tuple[float | None, float | None]:

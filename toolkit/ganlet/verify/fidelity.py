@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from ganlet.device.pictures import to_uint8
 from ganlet.device.runner import Runner
 from ganlet.metrics import Fidelity, Interval, compare, extract, feature_net, paired_change_percent
 from ganlet.verify.checks import Check, surely_at_most
+from ganlet.verify.kept import Kept
 
 CHUNK = 256
 BASELINES = ("teacher", "transfer")  # a transferred GAN is the teacher of a student that is distilled from it
@@ -71,12 +73,16 @@ def measure_fidelity(
     samples: int,
     seed: int,
     progress: Progress,
+    kept: Kept | None = None,
+    drawn_by: Mapping[str, str] | None = None,
 ) -> FidelityResult:
     """Distances of `samples` pictures of every runner to the data and, where there is one, to the teacher.
 
     The teacher of a student is the stage "teacher" or, in a run that transfers first, the stage "transfer".
+    What `kept` has of before is not drawn or measured again; `drawn_by` is the hash of the file that each runner is of.
     """
-    net = feature_net(net_name)
+    kept, drawn_by = kept or Kept(), drawn_by or {}
+    net = kept.net(feature_net(net_name))
     in_all = len(reference.indices) + samples * len(runners)
     done = 0
 
@@ -87,7 +93,7 @@ def measure_fidelity(
     done += len(data)
     features: dict[str, Features] = {}
     for name, runner in runners.items():
-        features[name] = extract(net, _pictures(runner, seed, samples), tell)
+        features[name] = extract(net, _pictures(runner, seed, samples, kept, drawn_by.get(name)), tell)
         done += samples
     to_data = {name: compare(f, data, net=net_name, seed=seed) for name, f in features.items()}
     baseline = next((name for name in BASELINES if name in features), None)
@@ -119,6 +125,16 @@ def fidelity_checks(
     return checks
 
 
-def _pictures(runner: Runner, seed: int, samples: int) -> Iterator[NDArray[np.uint8]]:
-    for images in Sampler.of(runner).stream(seed, 0, samples):
-        yield to_uint8(images).transpose(0, 3, 1, 2)  # (n, C, H, W), rounded as the PNG files are
+def picture_identity(file: str | None, seed: int) -> dict[str, Any]:
+    """By what the pictures of a runner are kept; nothing of one that draws by no file."""
+    return {} if file is None else {"file": file, "seed": seed}
+
+
+def _pictures(
+    runner: Runner, seed: int, samples: int, kept: Kept | None = None, file: str | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    def draw() -> Iterator[NDArray[np.uint8]]:
+        for images in Sampler.of(runner).stream(seed, 0, samples):
+            yield to_uint8(images).transpose(0, 3, 1, 2)  # (n, C, H, W), rounded as the PNG files are
+
+    return (kept or Kept()).pictures(draw, samples, **picture_identity(file, seed))

@@ -1,11 +1,12 @@
 """The whole verification of a run: parity, fidelity and budgets on the exported files, written as report.json."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganlet.artifact import STAGE_OF_STEP, Stage, find_stage, stages_of
+from ganlet.artifact import STAGE_OF_STEP, Stage, find_stage, stages_of, versions
 from ganlet.data import PictureSet
 from ganlet.device import Sampler
 from ganlet.device.expected import EXPECTED
@@ -33,7 +34,9 @@ from ganlet.verify.fidelity import (
     choose_reference,
     fidelity_checks,
     measure_fidelity,
+    picture_identity,
 )
+from ganlet.verify.kept import Forecast, Kept
 from ganlet.verify.memorised import SAMPLES, Memorised, measure_memorised, searched_in_features
 from ganlet.verify.sheets import write_maps, write_samples
 from ganlet.verify.torch_runner import TorchRunner
@@ -43,24 +46,35 @@ REVISION = "6"  # of what a report holds and how it judges: reports of another o
 
 
 def verify_run(
-    run: Path, recipe: Recipe, pictures: PictureSet, progress: Progress, command: str = ""
+    run: Path,
+    recipe: Recipe,
+    pictures: PictureSet,
+    progress: Progress,
+    command: str = "",
+    say: Callable[[str], None] = lambda text: None,
+    kept: Kept | None = None,
 ) -> dict[str, Any]:
     """Measure everything the recipe asks of RUN, write RUN/report.json and RUN/samples/*.png, return the report.
 
     Raises GanletError when it cannot be measured (a stage or an exported file is missing or damaged).
     """
+    started = time.monotonic()
+    kept = kept or Kept.here(_measured_with())
+    times = kept if (run / "report.json").is_file() else Kept()  # without a report they are wanted anew
     stages = stages_with_teacher(run, recipe)
     artefacts = open_artefacts(run, recipe, stages)
     refused = refused_on_device(run, artefacts)  # first, as it stops at a damaged file, and takes no time
     runners: dict[str, Runner] = {name: TorchRunner.of_stage(stage) for name, stage in stages.items()}
     runners |= {artefact.name: artefact.runner for artefact in artefacts}
     reference = choose_reference(pictures, recipe.data.holdout, recipe.data.seed, recipe.verify.samples)
-    fidelity, memorised = _looked_at(runners, reference, recipe, progress)
+    files = {name: f"{stage.weights_sha256} {stage.config['generator']}" for name, stage in stages.items()}
+    files |= {artefact.name: f"{sha256_file(artefact.path)} {artefact.runner.provider}" for artefact in artefacts}
+    fidelity, memorised = _looked_at(runners, reference, recipe, progress, kept, files, say)
     stepped = [artefact.name for artefact in artefacts if artefact.precision == "int8"]
     variety = measure_variety(fidelity, runners, reference, recipe.run.seed, stepped)
     write_samples(run / "samples", runners, reference, recipe.run.seed)
     write_maps(run / "samples", fidelity, memorised, recipe.run.seed)
-    measured = [measure_artefact(artefact, fidelity, recipe) for artefact in artefacts]
+    measured = [measure_artefact(artefact, fidelity, recipe, times) for artefact in artefacts]
     engines = check_engines(run)
     checks = [check for found in measured for check in artefact_checks(found, recipe)]
     checks += _fidelity_checks(fidelity, recipe, reference) + [engine.check for engine in engines]
@@ -78,28 +92,56 @@ def verify_run(
         "versions": list(stages.values())[-1].config["provenance"]["versions"],
         "command": command or f"ganlet verify {run.name}",
     }
+    report["verification"] = {
+        "seconds": round(time.monotonic() - started, 1),
+        "pictures_measured": kept.measured,
+        "pictures_reused": kept.reused,
+    }
+    kept.trim()
     report["key"] = verification_key(run, recipe, stages, pictures)
     write_json(run / "report.json", report)
     return report
 
 
+def _measured_with() -> dict[str, Any]:
+    """What pictures, features and times depend on beside the files: the machine, its threads and the libraries."""
+    import torch
+
+    return {"machine": machine(), "threads": torch.get_num_threads(), "versions": versions()}
+
+
 def _looked_at(
-    runners: Mapping[str, Runner], reference: Reference, recipe: Recipe, progress: Progress
+    runners: Mapping[str, Runner],
+    reference: Reference,
+    recipe: Recipe,
+    progress: Progress,
+    kept: Kept,
+    files: Mapping[str, str],
+    say: Callable[[str], None],
 ) -> tuple[FidelityResult, Memorised | None]:
     """What takes the time: every picture through the feature net, and the training pictures that are searched."""
     samples = recipe.verify.samples
     training, held = reference.pictures.split(recipe.data.holdout, recipe.data.seed)
     first = len(reference.indices) + samples * len(runners)
     in_all = first + (searched_in_features(len(training), samples) if len(held) >= 2 else 0)
+    known = [name for name in runners if kept.has(samples=samples, **picture_identity(files[name], recipe.run.seed))]
+    told = Forecast(in_all, samples * len(known) + (in_all - samples * len(runners) if known else 0), kept, say)
+
+    def tell(done: int) -> None:
+        told.update()
+        progress(done, in_all)
+
     fidelity = measure_fidelity(
         runners,
         reference,
         net_name=recipe.verify.features,
         samples=samples,
         seed=recipe.run.seed,
-        progress=lambda done, _: progress(done, in_all),
+        progress=lambda done, _: tell(done),
+        kept=kept,
+        drawn_by=files,
     )
-    memorised = _memorised(runners[ONNX], fidelity, reference, recipe, lambda done: progress(first + done, in_all))
+    memorised = _memorised(runners[ONNX], fidelity, reference, recipe, lambda done: tell(first + done), kept)
     return fidelity, memorised
 
 
@@ -174,7 +216,12 @@ def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pic
 
 
 def _memorised(
-    runner: Runner, fidelity: FidelityResult, reference: Reference, recipe: Recipe, progress: Callable[[int], None]
+    runner: Runner,
+    fidelity: FidelityResult,
+    reference: Reference,
+    recipe: Recipe,
+    progress: Callable[[int], None],
+    kept: Kept,
 ) -> Memorised | None:
     """Nothing where no pictures are held out: what is near to a training picture is then unknown."""
     training, held = reference.pictures.split(recipe.data.holdout, recipe.data.seed)
@@ -190,4 +237,5 @@ def _memorised(
         net_name=recipe.verify.features,
         samples=samples,
         progress=progress,
+        kept=kept,
     )
