@@ -16,7 +16,7 @@ from rich.console import Console
 
 from compression import Bench, command_line
 from compression_rows import ROWS
-from ganlet.benching import WIDTH, Settings, measure_subjects, notes, rows_table, subjects_of
+from ganlet.benching import Settings, measure_subjects, notes, rows_table, subjects_of
 from ganlet.benching.plan import Subject
 from ganlet.device.ratios import median_interval
 from ganlet.ui import Terminal
@@ -83,7 +83,7 @@ def main() -> None:
     document = measure_subjects(subjects(bench, options.seed, settings), settings, Terminal())
     machine = document["machine"]
     print(f"\n{machine['cores']} cores, {settings.threads} threads, load {machine['load']:.1f} before\n")
-    Console(width=WIDTH).print(rows_table(document))
+    Console(width=132).print(rows_table(document))
     print("\n".join(notes(document)) + "\n")
     claims = [sentence(claim, document, batch) for batch in settings.batches for claim in CLAIMS]
     for found in claims:

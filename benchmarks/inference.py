@@ -28,7 +28,7 @@ import torch
 from rich.console import Console
 
 from ganlet.artifact import GENERATOR, Stage, save_stage
-from ganlet.benching import WIDTH, Settings, measure_subjects, notes, rows_table, subjects_of
+from ganlet.benching import Settings, measure_subjects, notes, rows_table, subjects_of
 from ganlet.data import load_pictures
 from ganlet.device import OnnxRunner, Sampler, latents
 from ganlet.device.openvino_runner import NAME as OPENVINO
@@ -234,7 +234,7 @@ def main() -> None:
             document, names = speed(name, result["widths_divided_by"], settings, Path(folder))
             machine = document["machine"]
             print(f"\n{name}: {machine['cores']} cores, {THREADS} threads, load {machine['load']:.1f} before\n")
-            Console(width=WIDTH).print(rows_table(document))
+            Console(width=132).print(rows_table(document))
             print("\n".join(notes(document)), flush=True)
             claims += speed_claims(name, document, names, settings.batches)
             result[name] = document

@@ -99,7 +99,7 @@ def ganlet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
     def call(*words: Any) -> Answer:
         monkeypatch.setattr(sys, "argv", ["ganlet", *map(str, words)])
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
         code = 0
         try:
             cli.main()

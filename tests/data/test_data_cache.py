@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -197,3 +198,36 @@ def test_header_is_read_by_numpy(tmp_path: Path) -> None:
     assert len(npy_header((10**12, 3, 2048, 2048))) == len(npy_header(shape)) == 128
     (tmp_path / "x.npy").write_bytes(npy_header(shape) + bytes(range(120)))
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy").ravel(), np.arange(120))
+
+
+@pytest.mark.parametrize("home", [None, "/proc/none", "file"])
+def test_a_user_without_a_usable_home_has_a_cache_among_the_temporary_files(
+    home: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No HOME and no entry in the list of users, a HOME that is not there, a HOME that is no folder."""
+    from ganlet.data.cache import default_cache
+
+    for name in ("GANLET_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path.replace("~", home) if home else path)
+    (tmp_path / "file").write_text("")
+    if home == "file":
+        monkeypatch.setattr("os.path.expanduser", lambda path: path.replace("~", str(tmp_path / "file")))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    cache = default_cache()
+    assert cache.parent == tmp_path and cache.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_cache_that_another_user_made_among_the_temporary_files_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganlet.data.cache import default_cache
+
+    for name in ("GANLET_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"ganlet-cache-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(GanletError, match="set GANLET_CACHE"):
+        default_cache()

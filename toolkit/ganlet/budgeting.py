@@ -10,6 +10,8 @@ from ganlet.preflight import plans_of, require_training_packages
 from ganlet.recipe import Recipe
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from ganlet.memory.devices import Device
     from ganlet.memory.forecast import Forecast, Place
     from ganlet.memory.planner import Option
@@ -131,29 +133,30 @@ def _sampling(recipe: Recipe, plan: "Plan", place: "Place", measured: bool) -> l
     return [row.as_json() for row in rows]
 
 
-def show(result: dict[str, Any]) -> None:
-    """Print the tables of a budget."""
-    from rich.console import Console
+def tables(result: dict[str, Any]) -> "list[RenderableType]":
+    """The tables of a budget, in the order in which they are printed."""
+    from rich.text import Text
 
     from ganlet.report import forecast_bars, forecast_table, options_table, phases_table, sampling_table
 
-    console = Console()
     device = result.get("device") or {}
     name, limit_mib = str(device.get("name", "")), float(device.get("usable_mib", 0))
-    console.print(forecast_table(result["stages"], limit_mib or None, name))
-    console.print(forecast_bars(result["comparison"]))
+    made: list[RenderableType] = [
+        forecast_table(result["stages"], limit_mib or None, name),
+        forecast_bars(result["comparison"]),
+    ]
     for stage in result["stages"]:
-        console.print(phases_table(stage))
+        made.append(phases_table(stage))
         if "options" in stage:
-            console.print(options_table(stage["options"], name, limit_mib))
+            made.append(options_table(stage["options"], name, limit_mib))
         if "measured" in stage:
-            seen = stage["measured"]
-            console.print(
-                f"measured on {seen['device']}: {seen['peak_memory_mib']:.1f} MiB, "
-                f"forecast {seen['forecast_mib']:.1f} MiB, error {seen['error_percent']:+.2f} %",
-                markup=False,
+            measured = stage["measured"]
+            line = (
+                f"measured on {measured['device']}: {measured['peak_memory_mib']:.1f} MiB, "
+                f"forecast {measured['forecast_mib']:.1f} MiB, error {measured['error_percent']:+.2f} %"
             )
-    console.print(sampling_table(result["sampling"]))
+            made.append(Text(line))
+    return [*made, sampling_table(result["sampling"])]
 
 
 def draw(result: dict[str, Any], folder: Path) -> list[Path]:

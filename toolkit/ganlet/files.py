@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +16,38 @@ from ganlet.errors import Busy, GanletError, words_of
 
 MB = 10**6
 MIB = 2**20
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where no space is left: advice to free some is for these alone."""
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""errno where no space is left: advice to free some is for these alone."""
+MOST_PREFIX_BYTES = 100  # of a temporary name: some file systems allow 143 bytes in all
+
+UNSUPPORTED = {
+    errno.EPERM,
+    errno.EACCES,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOTTY,
+    errno.EXDEV,
+    errno.EISDIR,
+}
+"""errno of calls that shares (CIFS, NFS), sticks (FAT, NTFS) and buckets refuse although they hold the file."""
+
+REMEDIES: list[tuple[set[int], str]] = [
+    (FULL, "free some space, or choose a folder on another disk"),
+    ({errno.EACCES, errno.EPERM}, "choose a folder that this user may write to"),
+    ({errno.EROFS}, "choose a folder on a disk that can be written to"),
+    ({errno.ENAMETOOLONG}, "choose a shorter name"),
+    (
+        {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP},
+        "check the path: a part of it is missing, or is of another kind",
+    ),
+    ({errno.EFBIG}, "raise the limit of a file's size (`ulimit -f`), or choose another file system"),
+    ({errno.EMFILE, errno.ENFILE}, "raise the limit of open files (`ulimit -n`)"),
+    ({errno.ESPIPE, errno.ENXIO}, "choose an ordinary file: this one cannot be written piece by piece"),
+    ({errno.EIO}, "check the disk or the connection to it"),
+]
+"""What helps against a refused call, by its errno."""
 
 
 @contextmanager
@@ -29,37 +60,85 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_temporary_prefix(path.name), suffix=".tmp", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with temporary.open("rb") as stream:
+        with temporary.open("r+b") as stream, _unless_unsupported():
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        with _unless_unsupported():
+            temporary.chmod(0o644)
+        rename(temporary, path)
         _fsync_folder(path.parent)
     except OSError as error:
         raise write_failed(path, error) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _temporary_prefix(name: str) -> str:
+    """ ".NAME.", or of a long name only its beginning: the random letters and the suffix have to fit behind it."""
+    beginning = os.fsencode(name)[:MOST_PREFIX_BYTES].decode("utf-8", "ignore")
+    return f".{name if os.fsencode(name) == os.fsencode(beginning) else beginning}."
+
+
+@contextmanager
+def _unless_unsupported() -> Iterator[None]:
+    """Go on where a share, a stick or a bucket does not know a call; the content is whole without it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename a file onto `target`. Where the file system knows no renaming, copy it there and remove `source`.
+
+    Raises OSError; the target is then what it was before.
+    """
+    try:
+        source.replace(target)
+        return
+    except OSError as error:
+        if error.errno not in UNSUPPORTED or source.is_dir():
+            raise
+        refused = error
+    before = target.read_bytes() if target.exists() else None
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        with suppress(OSError):
+            target.unlink(missing_ok=True) if before is None else target.write_bytes(before)
+        raise error from refused
+    with suppress(OSError):
+        source.unlink()
 
 
 def write_failed(path: Path, error: OSError) -> GanletError:
-    """The one sentence for a write that the system refused."""
-    return GanletError(
-        f"Cannot write {path}: {error.strerror or error}; free some space or choose a writable folder with --out."
-    )
+    """The one sentence for a write that the system refused: the path, the cause and the remedy for that cause."""
+    return GanletError(f"Cannot write {path}: {os_reason(error)}.")
+
+
+def os_reason(error: OSError) -> str:
+    """Cause and remedy of a call that the system refused, such as "No space left on device; free some space"."""
+    cause = error.strerror or str(error)
+    remedy = next((remedy for numbers, remedy in REMEDIES if error.errno in numbers), "choose another place")
+    return f"{cause}; {remedy}"
 
 
 def _fsync_folder(folder: Path) -> None:
+    """Make a renaming last. Many file systems refuse to open or to sync a folder: the file itself is whole by then."""
     if os.name != "posix":
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextmanager
@@ -71,7 +150,7 @@ def claimed(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY) if os.name == "posix" else None
+        handle = _open_to_lock(folder)
     except OSError as error:
         raise write_failed(folder, error) from error
     try:
@@ -85,6 +164,18 @@ def claimed(folder: Path) -> Iterator[None]:
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def _open_to_lock(folder: Path) -> int | None:
+    """A file number of `folder`; None where folders cannot be opened, and so not be locked either."""
+    if os.name != "posix":
+        return None
+    try:
+        return os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        if error.errno in UNSUPPORTED:
+            return None
+        raise
 
 
 def _lock(handle: int, folder: Path) -> None:

@@ -2,6 +2,6 @@
 
 from ganlet.benching.plan import Settings, parse_batches, subjects_of
 from ganlet.benching.run import bench, measure_subjects
-from ganlet.benching.table import WIDTH, notes, rows_table
+from ganlet.benching.table import notes, rows_table
 
-__all__ = ["WIDTH", "Settings", "bench", "measure_subjects", "notes", "parse_batches", "rows_table", "subjects_of"]
+__all__ = ["Settings", "bench", "measure_subjects", "notes", "parse_batches", "rows_table", "subjects_of"]

@@ -8,7 +8,6 @@ from rich.table import Table
 from ganlet.errors import printable
 
 FULL_PERCENT = 100
-WIDTH = 132  # characters, where there is no terminal that has its own
 _HEADS = ("p50 ms", "p95 ms", "pictures/s", "x first", "peak MiB", "load ms", "MB", "% of peak")
 
 

@@ -1,15 +1,18 @@
 """The command line: one command a verb; each parses, calls one function and prints one result."""
 
-import io
 import json
 import sys
-from typing import Annotated, NoReturn
+import traceback
+from typing import Annotated
 
 import typer
 
 from ganlet import __version__
-from ganlet.cli.app import EXIT_ERROR, EXIT_INTERRUPTED, app
+from ganlet.cli.app import EXIT_ERROR, EXIT_FAILED, EXIT_INTERRUPTED, app
+from ganlet.cli.streams import lost_output, prepare_streams
+from ganlet.cli.unforeseen import unforeseen
 from ganlet.errors import GanletError, Interrupted
+from ganlet.files import os_reason
 from ganlet.training.interrupt import install
 
 # isort: split
@@ -42,34 +45,68 @@ def _main(
 
 
 def main() -> None:
-    """Entry point: run a command; a fault becomes one sentence on stderr and exit code 2, a stop exit code 130."""
+    """Entry point: run a command and exit with its code.
+
+    0: done. 1: a failed or undecided verdict, and nothing else. 2: a fault, in one sentence on standard error.
+    130: stopped.
+    """
+    prepare_streams()
     install()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # the name of a file need not be text, and is told all the same
-            stream.reconfigure(errors="backslashreplace")
-    debug = "--debug" in sys.argv[1:]
+    code = _run_command()
+    if (error := lost_output()) is not None:
+        reason = f"Cannot write to standard output: {os_reason(error)}"
+        code = tell(f"{reason}; the command itself ended with exit code {code}.", EXIT_ERROR)
+    sys.exit(code)
+
+
+def _run_command() -> int:
+    """The exit code of the command of this process's arguments. Faults are reported on standard error."""
     try:
         app(standalone_mode=True, prog_name="ganlet")
-    except Interrupted as stop:
-        fail(str(stop), EXIT_INTERRUPTED)
     except SystemExit as stop:
-        if stop.code == EXIT_INTERRUPTED:  # what typer makes of KeyboardInterrupt, without a word
-            fail("Stopped; run the same command again to continue from what is complete.", EXIT_INTERRUPTED)
-        if (message := getattr(stop.__context__, "format_message", None)) is not None:  # a command line typer refused
-            print_json_error(message())
-        raise
+        return _exit_code_of(stop)
+    except Interrupted as stop:
+        return tell(str(stop), EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        return tell(STOPPED, EXIT_INTERRUPTED)
     except GanletError as error:
-        if debug:
-            print_json_error(str(error))
-            raise
-        fail(str(error), EXIT_ERROR)
+        _show_traceback()
+        return tell(str(error), EXIT_ERROR)
+    except Exception as error:
+        _show_traceback()
+        return tell(unforeseen(error), EXIT_ERROR)
+    return 0
 
 
-def fail(sentence: str, code: int) -> NoReturn:
-    """End the command: `sentence` on standard error, with --json the same in an object on standard output."""
+STOPPED = "Stopped; run the same command again to continue from what is complete."
+
+
+def _exit_code_of(stop: SystemExit) -> int:
+    """What typer's exit means here. It exits with 1 where a pipe has no reader or input ended: that is no verdict."""
+    if stop.code == EXIT_INTERRUPTED:  # what typer makes of KeyboardInterrupt, without a word
+        return tell(STOPPED, EXIT_INTERRUPTED)
+    cause = stop.__context__
+    if (message := getattr(cause, "format_message", None)) is not None:  # a command line that typer refused
+        print_json_error(message())
+    if isinstance(stop.code, str):
+        return tell(stop.code, EXIT_ERROR)
+    if stop.code == EXIT_FAILED and isinstance(cause, OSError):
+        return tell(unforeseen(cause), EXIT_ERROR)
+    if stop.code == EXIT_FAILED and isinstance(cause, typer.Abort):
+        return tell("Standard input ended before an answer; give the answer as an option.", EXIT_ERROR)
+    return int(stop.code or 0)
+
+
+def tell(sentence: str, code: int) -> int:
+    """Print `sentence` on standard error, with --json the same in an object on standard output. Returns `code`."""
     print(f"ganlet: {sentence}", file=sys.stderr)
     print_json_error(sentence)
-    sys.exit(code)
+    return code
+
+
+def _show_traceback() -> None:
+    if "--debug" in sys.argv[1:]:
+        traceback.print_exc()
 
 
 def print_json_error(sentence: str) -> None:

@@ -5,11 +5,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ganlet.errors import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 # torch's profiler, which measures memory, writes notes to the terminal unless told otherwise before torch is imported.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -17,6 +20,8 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 # Threads that wait for each other by spinning starve each other on a busy machine: beside one other program 200 steps
 # minutes instead of 14 s. Spinning less before sleeping took 58 s there; on an idle machine it costs up to a tenth.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+MOST_COLUMNS = 1000  # of a table in a pipe
 
 EXIT_FAILED, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -70,15 +75,26 @@ def finish(as_json: bool, result: dict[str, Any], *lines: str) -> None:
         print(json.dumps(result, allow_nan=False))
 
 
-def show_verdict(report: dict[str, Any], run: Path, as_json: bool) -> None:
-    from rich.console import Console
+def print_tables(*tables: "RenderableType") -> None:
+    """Print tables with every figure whole.
 
+    In a pipe each is as wide as its content, whatever COLUMNS says. On a terminal text is wrapped to its width, and a
+    table whose figures need more is wider than the terminal.
+    """
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    terminal = Console()
+    wide = Console(width=MOST_COLUMNS)
+    for table in tables:
+        need = Measurement.get(wide, wide.options, table)
+        Console(width=max(terminal.width, need.minimum) if terminal.is_terminal else need.maximum).print(table)
+
+
+def show_verdict(report: dict[str, Any], run: Path, as_json: bool) -> None:
     from ganlet.report import artifacts_table, checks_table, closing_words, sentences, summary_table
 
-    console = Console()
-    console.print(summary_table(report))
-    console.print(artifacts_table(report))
-    console.print(checks_table(report))
+    print_tables(summary_table(report), artifacts_table(report), checks_table(report))
     for warning in sentences(report, "warnings"):
         print(printable(f"warning: {warning}"))
     finish(as_json, report, f"{closing_words(report)} ({run / 'report.json'})")

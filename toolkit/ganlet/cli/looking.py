@@ -15,6 +15,7 @@ from ganlet.cli.app import (
     app,
     finish,
     observer,
+    print_tables,
     recipe_of,
 )
 from ganlet.errors import GanletError
@@ -65,10 +66,10 @@ def budget(
 
     Example: ganlet budget recipes/basework-teacher.toml --gpu gtx-1660-ti --fit
     """
-    from ganlet.budgeting import budget_recipe, draw, show
+    from ganlet.budgeting import budget_recipe, draw, tables
 
     result = budget_recipe(recipe_of(recipe, overrides), gpu, vram_gb, fit, measured)
-    show(result)
+    print_tables(*tables(result))
     drawn = draw(result, pictures) if pictures is not None else []
     finish(as_json, result, f"{len(drawn)} pictures in {pictures}" if drawn else "")
     if result["fits"] is False:
@@ -143,9 +144,7 @@ def doctor(as_json: Json = False) -> None:
     from ganlet.doctor import examine, table
 
     findings = examine()
-    from rich.console import Console
-
-    Console().print(table(findings))
+    print_tables(table(findings))
     conflicts = [finding.name for finding in findings if finding.status == "conflict"]
     finish(as_json, {"findings": [finding.as_json() for finding in findings], "conflicts": conflicts}, "")
     if conflicts:

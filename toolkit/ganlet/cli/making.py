@@ -15,6 +15,7 @@ from ganlet.cli.app import (
     app,
     finish,
     observer,
+    print_tables,
     recipe_of,
     run_folder,
     show_verdict,
@@ -45,13 +46,11 @@ def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_jso
 
 def _show_freezing(recipe: Any, folder: Path) -> None:
     """The table of the search for frozen layers, where the recipe asks for one and it is done."""
-    from rich.console import Console
-
     from ganlet.report import freezing_table, read_freezing
 
     found = read_freezing(folder)
     if found and recipe.transfer is not None and recipe.transfer.is_searched:
-        Console().print(freezing_table(found))
+        print_tables(freezing_table(found))
 
 
 def _one_step(method: str) -> Callable[..., None]:
@@ -148,8 +147,6 @@ def search(
 
     Example: ganlet search recipes/kittens-search.toml --target-mb 0.5
     """
-    from rich.console import Console
-
     from ganlet.report import search_table
     from ganlet.searching import BEST, FOLDER, search_recipe
 
@@ -157,7 +154,7 @@ def search(
     parsed = recipe_of(recipe, given)
     folder = out or Path("exported") / parsed.run.name
     found = search_recipe(parsed, folder, observer(), storage=storage, target_mb=target_mb, pick=pick)
-    Console().print(search_table(found))
+    print_tables(search_table(found))
     best = shlex.join(["ganlet", "run", str(folder / FOLDER / BEST), "--out", str(folder)])
     told = f"trial {found['chosen']} is chosen: {best}" if found["chosen"] is not None else "no trial ran to its end"
     finish(as_json, found, f"{told} ({folder / FOLDER / 'front.svg'})")

@@ -1,6 +1,5 @@
 """Commands for what is to run on a device: export it, verify it, draw with it, time it."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from ganlet.cli.app import (
     app,
     finish,
     observer,
+    print_tables,
     show_verdict,
 )
 from ganlet.errors import GanletError
@@ -195,14 +195,11 @@ def bench(
 
     Example: ganlet bench exported/kittens-quick --batch 1 --provider cpu --compare student generator.onnx
     """
-    from rich.console import Console
-
-    from ganlet.benching import WIDTH, Settings, bench, notes, parse_batches, rows_table
+    from ganlet.benching import Settings, bench, notes, parse_batches, rows_table
 
     settings = Settings(parse_batches(batch), threads, runs, rounds, providers=tuple(providers or ()))
     document = bench(artefacts or [], settings, observer(), compare)
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    console.print(rows_table(document))
+    print_tables(rows_table(document))
     finish(as_json, document, *notes(document))
     if not document["complete"]:
         raise typer.Exit(EXIT_ERROR)

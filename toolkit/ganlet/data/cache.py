@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,11 +27,43 @@ REMEDY = "free some space, or set GANLET_CACHE to a folder on another disk"
 
 
 def default_cache() -> Path:
-    """$GANLET_CACHE, else $XDG_CACHE_HOME/ganlet, else ~/.cache/ganlet."""
+    """$GANLET_CACHE, else $XDG_CACHE_HOME/ganlet, else ~/.cache/ganlet, else a folder among the temporary ones.
+
+    The last is for users without a home, and with one that cannot be written.
+    """
     if named := os.environ.get("GANLET_CACHE"):
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "ganlet"
+        return Path(os.path.expanduser(named))  # noqa: PTH111 - leaves "~nobody" as it is, where Path's own raises
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - the same
+    folder = Path(base) / "ganlet"
+    return folder if _can_be_made(folder) else _temporary_cache()
+
+
+def _can_be_made(folder: Path) -> bool:
+    """Whether `folder` is there, or was made now, and can be written to."""
+    if not folder.is_absolute():  # "~" of a user who is in no list of users
+        return False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _temporary_cache() -> Path:
+    """This user's own folder among the temporary files.
+
+    One of that name that belongs to another user is refused: it could hold anything.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    folder = Path(tempfile.gettempdir()) / f"ganlet-cache-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        about = folder.lstat()
+    except OSError as error:
+        raise _refused(folder, error) from error
+    if not stat.S_ISDIR(about.st_mode) or (hasattr(os, "getuid") and about.st_uid != os.getuid()):
+        raise GanletError(f"{folder} belongs to another user; set GANLET_CACHE to a folder of your own for the cache.")
+    return folder
 
 
 def entry_key(decoder: Decoder) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, write a checkpoint, then stop."""
+"""Ctrl-C, SIGTERM and SIGHUP: finish the step, write a checkpoint, then stop."""
 
 import os
 import signal
@@ -11,6 +11,14 @@ from types import FrameType
 AGAIN_SECONDS = 0.1
 
 _asked = threading.Event()
+
+
+def stopping_signals() -> list[int]:
+    """Signals that stop the work. SIGHUP is none where the process was told to ignore it, as `nohup` does."""
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN:
+        return [signal.SIGINT, signal.SIGTERM]
+    return [signal.SIGINT, signal.SIGTERM, hang_up]
 
 
 @dataclass
@@ -42,9 +50,9 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def install() -> None:
-    """Take Ctrl-C and SIGTERM for this process."""
+    """Take Ctrl-C, SIGTERM and SIGHUP for this process."""
     _asked.clear()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stopping_signals():
         signal.signal(number, interrupt)
 
 
@@ -61,7 +69,7 @@ def catch_stop() -> Iterator[Stop]:
             raise KeyboardInterrupt
         stop.requested = True
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in stopping_signals()}
     try:
         yield stop
     finally:
