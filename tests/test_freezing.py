@@ -13,6 +13,7 @@ from rich.console import Console
 from ganlet.artifact import load_stage
 from ganlet.compress.freeze import freezable, transfer_plan
 from ganlet.errors import Interrupted
+from ganlet.files import read_json
 from ganlet.freezing import Finder, with_freezing
 from ganlet.memory.forecast import forecast
 from ganlet.pipeline import transfer
@@ -72,6 +73,19 @@ def test_stopped_resumed_chosen_and_as_if_given(
     assert len(runs) == 4 and runs[1] == runs[2] and len(set(runs)) == 3  # only the one that was cut off ran again
     assert read_freezing(tmp_path / "cut") == document
     assert resumed.config["files"] == whole.config["files"] and resumed.key == whole.key
+
+    kept = tmp_path / "cut" / "transfer" / "freezing.json"
+    first = next((tmp_path / "cut" / "freezing").glob("*.json"))
+    kept.write_text(json.dumps({"key": document["key"], "why": "a key was lost"}))
+    first.write_text(json.dumps({"key": read_json(first)["key"]}))
+    observer = Silent()
+    mended = transfer(Workplace.open(recipe, tmp_path / "cut", observer))
+    assert [text for text in observer.said if str(kept) in text] and [
+        text for text in observer.said if str(first) in text
+    ]
+    assert read_freezing(tmp_path / "cut") == document and mended.weights_sha256 == whole.weights_sha256
+    assert len(runs) == 5 and runs[4] in runs[:4]
+    runs.pop()
 
     tolerant = change(recipe, auto={"tolerance_percent": 1e6})
     transfer(Workplace.open(tolerant, tmp_path / "cut", Silent()))  # other rules, the same short runs

@@ -15,10 +15,12 @@ MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "own_files": {"errors", "files"},
+    "sealed": GROUND,
+    "leftovers": GROUND,
     "observer": set(),
     "recipe": GROUND,
     "artifact": GROUND,
-    "data": GROUND,
+    "data": GROUND | {"leftovers"},
     "models": GROUND,
     "losses": GROUND,
     "device": GROUND,
@@ -31,14 +33,16 @@ MAY_IMPORT = {
     "flop": GROUND,
     "export": GROUND | {"artifact", "models", "training", "device", "flop"},
     "verify": GROUND | {"artifact", "recipe", "data", "device", "metrics", "latent", "memory", "models"} | {"training"},
-    "distance": GROUND | {"artifact", "data", "device", "metrics", "verify", "observer"},
+    "distance": GROUND | {"leftovers"} | {"artifact", "data", "device", "metrics", "verify", "observer"},
     "conflicts": set(),
     "doctor": GROUND | {"artifact", "device", "conflicts"},
     "search": GROUND | {"models", "recipe", "metrics"},
     "freezing": GROUND
+    | {"sealed"}
     | {"artifact", "compress", "data", "memory", "metrics", "observer", "preflight", "recipe", "search", "training"}
     | {"verify"},
     "searching": GROUND
+    | {"sealed"}
     | {"artifact", "compress", "device", "export", "models", "observer", "pipeline", "recipe", "report", "search"}
     | {"training", "verify", "workplace"},
     "foreign": GROUND | {"artifact", "models", "recipe", "training"},
@@ -48,9 +52,11 @@ MAY_IMPORT = {
     "benching": GROUND | {"artifact", "device", "flop", "observer", "verify"},
     "kept": GROUND | {"artifact", "recipe", "training"},
     "workplace": GROUND
+    | {"leftovers"}
     | {"artifact", "recipe", "data", "preflight", "training", "memory", "verify", "observer"}
     | {"kept"},
     "pipeline": GROUND
+    | {"sealed"}
     | {"artifact", "recipe", "preflight", "training", "compress", "exporting", "verify", "observer", "report"}
     | {"freezing", "workplace"},
     "sampling": GROUND | {"device", "distance", "observer"},

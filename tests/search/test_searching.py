@@ -73,6 +73,13 @@ def test_a_search_stopped_resumed_and_chosen_from(
     expect_small = ganlet("search", path, "--out", run, "--target-mb", "0.001")
     assert expect_small[0] == 2 and "at most 0.001 MB: the smallest takes" in expect_small[2]
     assert (run / "search" / "best.toml").is_file() and len(runs) == len(set(runs)) + 1
+    study, distance = run / "search" / "study.sqlite3", next((run / "search" / "trials").rglob("distance.json"))
+    study.write_bytes(b"x" + study.read_bytes()[1:])
+    distance.write_text("[]")
+    code, out, err = ganlet("search", path, "--out", run, "--json")
+    assert code == 0 and "was put aside as study.damaged1.sqlite3" in err and f"{distance} is damaged" in err
+    redone = json.loads(out.splitlines()[-1])["trials"]
+    assert [row["distances"] for row in redone] == [row["distances"] for row in found["trials"] if row["distances"]]
 
 
 def test_a_search_needs_its_section_and_a_student(

@@ -57,13 +57,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises GanletError when the folder cannot be written or the disk is full.
     """
     path = Path(path)
-    temporary = None
+    temporary = handle = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=_temporary_prefix(path.name), suffix=".tmp", dir=path.parent)
-        os.close(handle)
         temporary = Path(name)
-        yield temporary
+        if os.name == "posix":  # held and locked, so that nobody takes it for a leftover
+            with suppress(OSError):
+                try_lock(handle)
+            yield temporary
+            os.close(handle)
+            handle = None
+        else:
+            os.close(handle)
+            handle = None
+            yield temporary
         with temporary.open("r+b") as stream, _unless_unsupported():
             os.fsync(stream.fileno())
         with _unless_unsupported():
@@ -76,12 +84,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
 
 
 def _temporary_prefix(name: str) -> str:
-    """ ".NAME.", or of a long name only its beginning: the random letters and the suffix have to fit behind it."""
+    """ ".NAME.PROCESS.", or of a long name only its beginning: random letters and the suffix have to fit behind it."""
     beginning = os.fsencode(name)[:MOST_PREFIX_BYTES].decode("utf-8", "ignore")
-    return f".{name if os.fsencode(name) == os.fsencode(beginning) else beginning}."
+    return f".{name if os.fsencode(name) == os.fsencode(beginning) else beginning}.{os.getpid()}."
 
 
 @contextmanager
@@ -213,6 +223,13 @@ def read_json(path: Path) -> Any:
         raise GanletError(f"{path} does not exist; check the path, or make it again with `ganlet run`.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise GanletError(f"{path} is not readable JSON ({words_of(error)}); restore it or make it again.") from error
+
+
+def try_lock(handle: int) -> None:
+    """Lock an open file. Raises BlockingIOError where another holder has locked it."""
+    import fcntl
+
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def sha256_file(path: Path) -> str:

@@ -1,7 +1,7 @@
 """`freeze_generator = "auto"`: short runs of a transfer find how many layers may stay frozen, and what that costs."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy as np
 from ganlet.artifact import Stage
 from ganlet.compress.freeze import freezable, transfer_plan
 from ganlet.data import PictureSet
-from ganlet.files import read_json, write_json
 from ganlet.memory.forecast import forecast, place_of
 from ganlet.metrics import Figure
 from ganlet.observer import Observer
 from ganlet.preflight import with_feature_net
 from ganlet.recipe import AutoFreeze, Recipe, Transfer
+from ganlet.sealed import read_sealed, write_sealed
 from ganlet.search.freezing import Freezing, Rules, best_of, change_percent, choose, search_freezing
 from ganlet.training.load import load_generator
 from ganlet.training.loop import pick_device
@@ -23,6 +23,22 @@ from ganlet.verify import DistanceToData
 
 FOLDER = "freezing"  # of the short runs, in the run's folder
 RESULT = "freezing.json"  # of what they came to, in the stage's folder
+
+DOCUMENT = frozenset(
+    [
+        "schema",
+        "key",
+        "features",
+        "samples",
+        "images",
+        "tolerance_percent",
+        "limit_mib",
+        "candidates",
+        "chosen",
+        "why",
+    ]
+)
+"""Keys of RESULT."""
 
 Train = Callable[[Recipe, Path, str], Stage]
 """Transfers by a recipe into a run's folder; the last word is shown meanwhile."""
@@ -46,8 +62,8 @@ def find_freezing(
     """
     found = Finder(recipe, source, run, pictures, train, observer)
     done = run / "transfer" / RESULT
-    known = read_json(done) if done.is_file() else {}
-    if not (isinstance(known, dict) and known.get("key") == found.key):
+    known = _known(done, DOCUMENT, observer)
+    if known.get("key") != found.key:
         known = found.document()
     chosen = Freezing(**known["chosen"])
     observer.say(f"transfer: frozen layers: {chosen} ({known['why']})")
@@ -90,14 +106,14 @@ class Finder:
         key = recipe.key("data", "transfer", samples=str(self.auto.samples), **self.made_of)
         name = f"generator{freezing.generator}-critic{freezing.critic}"
         kept, folder = self.run / FOLDER / f"{name}.json", self.run / FOLDER / name
-        known = read_json(kept) if kept.is_file() else {}
-        if not (isinstance(known, dict) and known.get("key") == key):
+        known = _known(kept, ("key", "distance", "influence", "seconds"), self.observer)
+        if known.get("key") != key:
             stage = self.train(recipe, folder, f"freezing {freezing}")
             found = self.distance.figure(load_generator(stage))
             influence = {"pictures": found.a_influence.tolist(), "data": found.b_influence.tolist()}
             known = {"key": key, "distance": found.interval.as_json(), "influence": influence}
             known |= {"seconds": stage.training["seconds"]}
-            write_json(kept, known)
+            write_sealed(kept, known)
         shutil.rmtree(folder, ignore_errors=True)  # its weights have served
         sides = [np.array(known["influence"][side]) for side in ("pictures", "data")]
         figure = Figure(**known["distance"], a_influence=sides[0], b_influence=sides[1])
@@ -140,6 +156,14 @@ class Finder:
             "why": f"the least memory, {chosen.memory_mib:.4g} MiB,{limit} whose distance is not measurably more than "
             f"{self.auto.tolerance_percent:g} % above the best, {best.freezing}",
         }
+
+
+def _known(path: Path, keys: Iterable[str], observer: Observer) -> dict[str, Any]:
+    """What was kept at `path`; where it is damaged that is said, and it is found again."""
+    known = read_sealed(path, keys)
+    if known is None:
+        observer.say(f"transfer: {path} is damaged, what it held is found again")
+    return known or {}
 
 
 def _section(recipe: Recipe) -> Transfer:

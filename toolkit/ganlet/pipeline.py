@@ -12,11 +12,11 @@ from typing import Any
 from ganlet.artifact import Stage
 from ganlet.errors import GanletError
 from ganlet.exporting import check_exports, export_recipe
-from ganlet.files import write_json
 from ganlet.observer import Hushed, Observer
 from ganlet.own_files import REPORT, check_not_foreign, read_own
 from ganlet.preflight import require_training_packages
 from ganlet.recipe import Recipe
+from ganlet.sealed import write_sealed
 from ganlet.workplace import Workplace
 
 
@@ -62,7 +62,7 @@ def transfer(place: Workplace) -> Stage:
     key = given.key("transfer", plan.train, **source.as_input)
     stage = place.train(plan, transfer_weights(source), key, source)
     if found is not None:
-        write_json(stage.folder / RESULT, found)
+        write_sealed(stage.folder / RESULT, found)
     return stage
 
 

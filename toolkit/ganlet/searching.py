@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -11,11 +12,12 @@ from typing import Any
 from ganlet.artifact import Stage, find_stage
 from ganlet.device.footprint import measure
 from ganlet.errors import Busy, GanletError
-from ganlet.files import MB, claimed, read_json, write_bytes, write_json, write_text
+from ganlet.files import MB, claimed, write_bytes, write_json, write_text
 from ganlet.observer import Hushed, Observer
 from ganlet.pipeline import STEPS, distill
 from ganlet.recipe import Recipe, Search, save_recipe
 from ganlet.report import search_png, search_svg
+from ganlet.sealed import read_sealed, write_sealed
 from ganlet.search import (
     Candidate,
     Point,
@@ -26,6 +28,7 @@ from ganlet.search import (
     choose,
     front_numbers,
     open_study,
+    put_aside_damaged,
     require_optuna,
     run_search,
     suggest,
@@ -70,13 +73,14 @@ class Proxy:
 
         plan = distill_plan(self._recipe(point, 0, 0), self.source)
         known, of = self.folder(point) / "cost.json", plan.generator.model_dump(mode="json")
-        if known.is_file() and (found := read_json(known)).get("generator") == of:
+        found = self._known(known, "generator", "model_mb", "latency_ms")
+        if found.get("generator") == of:
             return float(found["model_mb"]), float(found["latency_ms"])
         path = self.folder(point) / "untrained.onnx"
         write_bytes(path, onnx_bytes(build_generator(plan.generator), ""))
         model_mb, latency_ms = path.stat().st_size / MB, measure(path).latency_p50_ms
         path.unlink()
-        write_json(known, {"generator": of, "model_mb": model_mb, "latency_ms": latency_ms})
+        write_sealed(known, {"generator": of, "model_mb": model_mb, "latency_ms": latency_ms})
         return model_mb, latency_ms
 
     def distance(self, point: Point, rung: int) -> float:
@@ -92,11 +96,20 @@ class Proxy:
         stage = distill(replace(self.place, recipe=recipe, run=folder, observer=self._hushed(point, rung)))
         known = folder / "distance.json"
         of = {"key": stage.key, "samples": self.search.samples, "net": self.place.recipe.verify.features}
-        if known.is_file() and of.items() <= (found := read_json(known)).items():
+        found = self._known(known, *of, "distance")
+        if of.items() <= found.items():
             return float(found["distance"])
         distance = self.measure_distance(load_generator(stage))
-        write_json(known, of | {"distance": distance})
+        write_sealed(known, of | {"distance": distance})
+        shutil.rmtree(stage.folder / "checkpoint", ignore_errors=True)  # a proxy run is never trained on
         return distance
+
+    def _known(self, path: Path, *keys: str) -> dict[str, Any]:
+        """What was kept of a trial; where it is damaged that is said, and it is made again."""
+        found = read_sealed(path, keys)
+        if found is None:
+            self.place.observer.say(f"search: {path} is damaged, it is measured again")
+        return found or {}
 
     def _recipe(self, point: Point, rung: int, number: int) -> Recipe:
         """A recipe that distils the source alone, for a part of the pictures."""
@@ -138,7 +151,10 @@ def search_recipe(
     asker(with_widths(recipe, planned), search, planned)  # what is refused is refused before anything is written
     place.keep_recipe()
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
-    storage = storage or f"sqlite:///{(run / FOLDER / 'study.sqlite3').absolute()}"
+    if storage is None:
+        own = run / FOLDER / "study.sqlite3"
+        put_aside_damaged(own, observer.say)
+        storage = f"sqlite:///{own.absolute()}"
     check_storage(storage)
     made = _made(place, [name for name in ("teacher", "transfer") if getattr(recipe, name) is not None])
     source = made[-1] if made else place.source(recipe.distill.teacher_run)

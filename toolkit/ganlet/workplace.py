@@ -9,6 +9,7 @@ from ganlet.artifact import FORECAST, STAGE_OF_STEP, Stage, find_stage, load_sta
 from ganlet.data import Batches, PictureSet, load_pictures
 from ganlet.errors import GanletError
 from ganlet.files import write_json
+from ganlet.leftovers import remove_leftovers
 from ganlet.observer import Observer
 from ganlet.preflight import is_complete, is_recipe_of, preflight, with_feature_net
 from ganlet.recipe import Basis, Recipe, Train, save_recipe
@@ -33,6 +34,7 @@ class Workplace:
     def open(cls, recipe: Recipe, run: Path, observer: Observer) -> "Workplace":
         """Preflight and pictures. Everything that can be found wrong before hours of work is found here."""
         preflight(recipe, run)
+        remove_leftovers(run, deep=True)
         pictures = open_pictures(recipe, observer)
         if len(pictures) < LEAST_PICTURES:
             raise GanletError(

@@ -17,6 +17,7 @@ from ganlet.data.pictures import Decoded, Decoder, Labels, PictureSet, Progress
 from ganlet.data.reading import remark_sentences
 from ganlet.errors import GanletError, words_of
 from ganlet.files import FULL, MIB, atomic_path, read_json
+from ganlet.leftovers import remove_leftovers
 
 # Raise it whenever the same source would decode to other pixels: old entries are then left alone.
 CODE_VERSION = 1
@@ -84,6 +85,7 @@ def open_or_decode(
     """
     stem = folder / f"{decoder.source}-{entry_key(decoder)[:32]}"
     pixels, meta = stem.with_suffix(".npy"), stem.with_suffix(".json")
+    remove_leftovers(folder)
     found = _open(pixels, meta, shape, decoder.credit)
     if found is not None:
         return found

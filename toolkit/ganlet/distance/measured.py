@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ganlet.distance.sources import Source
 from ganlet.errors import GanletError
 from ganlet.files import MIB, atomic_path, sha256_file
+from ganlet.leftovers import remove_leftovers
 from ganlet.metrics.features import FeatureNet
 from ganlet.metrics.frechet import MomentsAccumulator
 from ganlet.metrics.statistics import Statistics, read_statistics, write_statistics
@@ -47,6 +48,7 @@ def measure(source: Source, net: FeatureNet | None, cache: Path, progress: Progr
     identity = json.dumps({"code": CODE_VERSION, "data": source.identity, "protocol": net.protocol}, sort_keys=True)
     stem = cache / "features" / hashlib.sha256(identity.encode("ascii")).hexdigest()[:32]
     features, statistics = stem.with_suffix(".npy"), stem.with_suffix(".npz")
+    remove_leftovers(stem.parent)
     found = _open(source, net, features, statistics)
     if found is not None:
         return found

@@ -2,6 +2,7 @@
 
 from ganlet.search.front import Candidate, choose, front_numbers, goes_on
 from ganlet.search.space import Point, applied, suggest
+from ganlet.search.storage import put_aside_damaged
 from ganlet.search.study import (
     Objective,
     Rules,
@@ -26,6 +27,7 @@ __all__ = [
     "front_numbers",
     "goes_on",
     "open_study",
+    "put_aside_damaged",
     "require_optuna",
     "run_search",
     "suggest",

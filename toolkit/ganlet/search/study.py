@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 from ganlet.errors import Diverged, GanletError, words_of
 from ganlet.search.front import Candidate, Values, goes_on
 from ganlet.search.space import Point, Suggests
+from ganlet.search.storage import SEAL, seal_of
 
 Say = Callable[[str], None]
 State = Literal["complete", "stopped", "failed", "running"]
@@ -171,6 +172,7 @@ def _run_one(study: Any, objective: Objective, suggest: Callable[[Suggests], Poi
     found = _read(study.trials[trial.number])
     told = f"search: trial {trial.number}, {found.model_mb:.3g} MB, {found.latency_ms:.3g} ms, "
     told += f"distance {found.distances[-1]:.4g}"
+    trial.set_user_attr(SEAL, seal_of(study.trials[trial.number]))
     if stopped_at is None:
         study.tell(trial, (found.model_mb, found.distances[-1], found.latency_ms))
         say(told)

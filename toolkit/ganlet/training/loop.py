@@ -88,16 +88,16 @@ def _train(job: Job, state: State, progress: Progress | None, stop: Stop) -> Out
             sitting.after_step(state, job.evaluate)
             waiting.append((state.step, logs))
             _evaluate(job, state, waiting, telemetry, save)
-            last = _is_over(job, state)
-            if last or stop.requested or state.step % job.train.log_steps == 0 or _due(job, state):
+            last, stopping = _is_over(job, state), stop.requested
+            if last or stopping or state.step % job.train.log_steps == 0 or _due(job, state):
                 _flush(job, waiting, telemetry)
             if last or state.step % job.train.progress_steps == 0:
                 telemetry.picture(state.step, state.current)
-            if last or stop.requested or _due(job, state):
+            if last or stopping or _due(job, state):
                 save()
             if progress is not None:
                 progress(state.step, job.train.steps, job.train.batch * job.train.n_critic)
-            if stop.requested:
+            if stopping or (last and stop.requested):
                 raise Interrupted(
                     f"Stopped {job.stage} at step {state.step} of {job.train.steps}; its checkpoint is in "
                     f"{checkpoint}, run the same command again to continue."
