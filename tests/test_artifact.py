@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -288,3 +289,9 @@ def test_versions_name_what_is_installed() -> None:
     found = versions()
     assert found["torch"] == torch.__version__.split("+")[0] or found["torch"] == torch.__version__
     assert {"ganlet", "python", "numpy", "safetensors"} <= found.keys()
+
+
+@pytest.mark.parametrize("name", ["веса.safetensors", "a\x1b\n.safetensors", os.fsdecode(b"caf\xe9.safetensors")])
+def test_names_of_weights_may_be_any(tmp_path: Path, name: str) -> None:
+    write_tensors(tmp_path / name, {"a": torch.arange(3.0)})
+    assert torch.equal(read_tensors(tmp_path / name)["a"], torch.arange(3.0))

@@ -20,6 +20,7 @@ FOREIGN: dict[str, bytes] = {
     "a diffusers model": b'{"_class_name": "UNet2DModel", "sample_size": 32, "block_out_channels": [64, 128]}',
     "a web app": b'{"name": "cats", "icons": [{"src": "a.png", "sizes": "16x16"}], "start_url": "."}',
     "an npm package with files": b'{"name": "cats", "files": ["dist"], "version": "1.0.0"}',
+    "a React app": b'{"files": {"main.css": "/a.css", "generator.onnx": "/static/generator.1a2b.onnx"}}',
     "a test report": b'{"suite": "a", "passed": 3, "stages": []}',
     "a list": b"[1, 2, 3]",
     "a number": b"7",

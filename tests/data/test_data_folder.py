@@ -255,6 +255,14 @@ def test_landmark_crop_by_hand(root: Path) -> None:
     np.testing.assert_array_equal(found.pictures[0], pixels[5:55, 20:70].transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "ascii"])
+def test_landmark_files_of_other_encodings(root: Path, encoding: str) -> None:
+    pixels = landmarked(root, None)
+    (root / "cat.jpg.cat").write_bytes("3 30 20 60 40\r\n 45 25".encode(encoding))
+    found = load(root, 50, crop="landmarks")
+    np.testing.assert_array_equal(found.pictures[0], pixels[5:55, 20:70].transpose(2, 0, 1))
+
+
 def test_landmark_crop_comes_before_the_orientation(root: Path) -> None:
     pixels = noise(100, 80)
     exif = Image.Exif()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,14 @@ def test_pictures_agree_with_the_reference_evaluator(generator: Path) -> None:
     assert (runner.latent_dim, runner.picture_shape, runner.classes) == (8, (3, 16, 16), None)
     assert (runner.name, runner.provider) == ("generator.onnx", "CPUExecutionProvider")
     assert runner.metadata["recipe_sha256"] == "0" * 64
+
+
+@pytest.mark.parametrize("name", ["кот 小猫.onnx", "a\x1b[31m\n.onnx", os.fsdecode(b"caf\xe9.onnx")])
+def test_names_of_files_may_be_any(generator: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(generator.read_bytes())
+    z = latents(0, 0, 2, 8)
+    np.testing.assert_array_equal(load(path)(z), load(generator)(z))
 
 
 def test_a_conditional_generator_takes_labels(make_generator: Make) -> None:

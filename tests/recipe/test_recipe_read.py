@@ -396,3 +396,11 @@ def test_a_section_is_taken_away_by_a_word(tmp_path: Path, tiny_tables: dict[str
 def test_verification_knows_the_original_inception(tiny_tables: dict[str, Any]) -> None:
     tiny_tables["verify"]["features"] = "inception"
     assert parse_recipe(tiny_tables).verify.features == "inception"
+
+
+@pytest.mark.parametrize("name", ["котята", "小猫-2", "cafe\u0301", "a" * 128, "v1.0_b"])
+def test_a_run_may_have_a_name_of_any_alphabet(path: Path, tmp_path: Path, name: str) -> None:
+    recipe = load_recipe(path, [f"run.name={name}"])
+    (tmp_path / recipe.run.name).mkdir()
+    save_recipe(recipe, tmp_path / recipe.run.name / "recipe.toml")
+    assert load_recipe(tmp_path / name / "recipe.toml").run.name == name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganlet import __version__
 from ganlet.errors import GanletError, words_of
-from ganlet.files import atomic_path, sha256_file, write_json
+from ganlet.files import atomic_path, is_utf8, sha256_file, write_json
 from ganlet.own_files import MANIFEST, STAGE, is_own, read_own
 
 if TYPE_CHECKING:
@@ -236,10 +236,11 @@ def save_tensors(path: Path, tensors: "Mapping[str, Tensor]", note: str | None =
 def read_tensors(path: Path) -> "dict[str, Tensor]":
     """Read a safetensors file to the processor. Raises GanletError when it is missing, damaged or another format."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load, load_file
 
     try:
-        return dict(load_file(path))
+        # safetensors opens no path that is not UTF-8.
+        return dict(load_file(path) if is_utf8(path) else load(path.read_bytes()))
     except (SafetensorError, OSError) as error:
         raise GanletError(
             f"{path} is not a whole safetensors file ({words_of(error)}); expected weights written by Ganlet or "

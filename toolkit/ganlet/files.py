@@ -256,3 +256,12 @@ def text_of(content: bytes) -> str:
     if encoding == "utf-8" and b"\0" in content[:2]:  # UTF-16 without its mark: the first letter is an ASCII one
         encoding = "utf-16-be" if content[0] == 0 else "utf-16-le"
     return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def is_utf8(path: Path | str) -> bool:
+    """Whether a path can be given to libraries that take paths as UTF-8; others have to be given the content."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

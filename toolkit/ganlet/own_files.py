@@ -58,9 +58,10 @@ REPORT = Kind(
 )
 
 
-def read_own(path: Path, kind: Kind) -> dict[str, Any] | None:
+def read_own(path: Path, kind: Kind, lists: str = "") -> dict[str, Any] | None:
     """The content of `path`; None where there is no such file, or one of another program.
 
+    A manifest that says more than a word of the file `lists` is taken for Ganlet's as well.
     Raises GanletError where it is Ganlet's and cannot be read.
     """
     try:
@@ -74,13 +75,14 @@ def read_own(path: Path, kind: Kind) -> dict[str, Any] | None:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        has_marks = content.startswith(BEGINNING) or all(mark in content for mark in kind.marks)
+        begins = content.startswith(BEGINNING) or (content != b"" and BEGINNING.startswith(content))
+        has_marks = begins or all(mark in content for mark in kind.marks)
         if has_marks or _is_beside(path, kind):
             raise GanletError(
                 f"{path}, a {kind.name} of Ganlet, is damaged ({words_of(error)}); {kind.remedy}."
             ) from error
         return None
-    if isinstance(value, dict) and _is_of(value, kind):
+    if isinstance(value, dict) and _is_of(value, kind, lists):
         return value
     if content.startswith(BEGINNING) and all(mark in content for mark in kind.marks):
         raise GanletError(f"{path}, a {kind.name} of Ganlet, is damaged (keys are missing); {kind.remedy}.")
@@ -104,7 +106,7 @@ def check_not_foreign(path: Path, kind: Kind) -> None:
         )
 
 
-def _is_of(value: Mapping[str, Any], kind: Kind) -> bool:
+def _is_of(value: Mapping[str, Any], kind: Kind, lists: str) -> bool:
     if len(kind.keys & value.keys()) < kind.least:
         return False
     if kind is not MANIFEST:
@@ -112,7 +114,8 @@ def _is_of(value: Mapping[str, Any], kind: Kind) -> bool:
     files = value["files"]
     entries = files.values() if isinstance(files, dict) else ()
     listed = any(isinstance(entry, dict) and {"bytes", "sha256"} <= entry.keys() for entry in entries)
-    return isinstance(files, dict) and ("schema" in value or listed)
+    named = lists in files and not isinstance(files[lists], str) if isinstance(files, dict) else False
+    return isinstance(files, dict) and ("schema" in value or listed or named)
 
 
 def _is_beside(path: Path, kind: Kind) -> bool:

@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from ganlet.data.pixels import Box
+from ganlet.files import text_of
 
 MARGIN_PIXELS = 10
 MAX_BYTES = 64 * 1024  # nine points take 60 bytes; a larger file is something else
@@ -32,7 +33,10 @@ def read_landmarks(path: Path) -> list[tuple[float, float]]:
         raise BadPictureError(f"landmark file {path.name} is unreadable: {error.strerror}") from error
     if len(content) > MAX_BYTES:
         raise BadPictureError(f"landmark file {path.name} is larger than {MAX_BYTES} bytes")
-    words = content.decode("utf-8", errors="replace").split()
+    try:
+        words = text_of(content).split()
+    except UnicodeDecodeError as error:
+        raise BadPictureError(f"landmark file {path.name} is no text") from error
     if not words:
         raise BadPictureError(f"landmark file {path.name} is empty")
     try:

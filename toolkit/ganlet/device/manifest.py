@@ -29,7 +29,7 @@ def listed(path: Path) -> tuple[Path, dict[str, Any]] | None:
             (path.name, path.parent / MANIFEST),
             (f"{folder.name}/{path.name}", folder.parent / MANIFEST),
         )
-        if (manifest := own_files.read_own(manifest_path, own_files.MANIFEST)) is not None
+        if (manifest := own_files.read_own(manifest_path, own_files.MANIFEST, lists=name)) is not None
     ]
     for name, manifest_path, files in manifests:
         if name in files:

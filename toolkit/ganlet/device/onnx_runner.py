@@ -13,6 +13,7 @@ from ganlet.device.profiles import choose_profile
 from ganlet.device.runner import check_inputs, check_pictures
 from ganlet.device.runtimes import load_onnxruntime
 from ganlet.errors import GanletError, words_of
+from ganlet.files import is_utf8
 
 _ELEMENTS = {"tensor(float)": "float32", "tensor(int64)": "int64"}
 
@@ -38,7 +39,8 @@ class OnnxRunner:
         check_onnx_file(path)
         try:
             # From the path, not from bytes: those would lie in memory beside ONNX Runtime's own copy of the weights.
-            self._session = open_session(runtime, str(path), wanted, chosen)
+            model = str(path) if is_utf8(path) else path.read_bytes()
+            self._session = open_session(runtime, model, wanted, chosen)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise _not_loaded(runtime, path, wanted, error) from error
         self.name = path.name

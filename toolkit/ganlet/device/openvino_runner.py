@@ -15,6 +15,7 @@ from ganlet.device.profiles import choose_profile
 from ganlet.device.runner import check_inputs, check_pictures
 from ganlet.device.runtimes import load_openvino
 from ganlet.errors import GanletError, words_of
+from ganlet.files import is_utf8
 
 NAME = "openvino"
 _ELEMENTS = {"f32": "float32", "i64": "int64"}
@@ -38,7 +39,7 @@ class OpenVinoRunner:
         runtime = load_openvino()
         check_onnx_file(path)
         try:
-            model = runtime.Core().read_model(path)
+            model = runtime.Core().read_model(path if is_utf8(path) else path.read_bytes())
             contract, self.metadata = _contract(path, model)
             compiled = runtime.Core().compile_model(model, "CPU", _options(chosen.threads))
             self._request = compiled.create_infer_request()

@@ -16,7 +16,7 @@ from string import Template
 from typing import Any
 
 from ganlet.artifact import add_to_manifest, describe_file, drop_from_manifest, manifest_entry
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, printable
 from ganlet.files import MB, read_json, write_bytes
 
 FOLDER = "web"
@@ -179,7 +179,7 @@ def _index(subject: Subject, model: bytes, runtime: Runtime) -> str:
     channels, height, width = subject.picture_shape
     known = RUNTIMES[runtime.version]
     facts = {
-        "name": subject.title,
+        "name": printable(subject.title),
         "latent": subject.latent_dim,
         "channels": channels,
         "height": height,
@@ -197,7 +197,7 @@ def _index(subject: Subject, model: bytes, runtime: Runtime) -> str:
     integrity = f' integrity="{_integrity(known[LOADER])}" crossorigin="anonymous"' if runtime.base else ""
     return Template(_source(INDEX)).substitute(
         policy=content_policy(runtime.base),
-        title=escape(subject.title),
+        title=escape(printable(subject.title)),
         facts=json.dumps(facts).replace("<", "\\u003c"),
         runtime_script=f'<script src="{runtime.base}{LOADER}"{integrity} defer></script>',
         about=escape(f"The generator: {width} x {height} pixels, {subject.precision}, {len(model) / MB:.2f} MB."),

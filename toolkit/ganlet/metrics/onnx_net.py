@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ganlet.device.onnx_file import check_onnx_file
 from ganlet.device.runtimes import load_onnxruntime
 from ganlet.errors import GanletError, words_of
-from ganlet.files import sha256_file
+from ganlet.files import is_utf8, sha256_file
 from ganlet.metrics.checks import require_pictures
 from ganlet.metrics.resize import resize_clean
 
@@ -99,7 +99,8 @@ def _session(runtime: Any, path: Path) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = SILENT
     try:
-        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        model = str(path) if is_utf8(path) else path.read_bytes()
+        return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise GanletError(
             f"ONNX Runtime {runtime.__version__} cannot load the feature net {path} ({_first_line(error)}); check the "

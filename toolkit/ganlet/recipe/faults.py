@@ -144,7 +144,8 @@ def sentence(section: str, annotation: Any, fault: Any) -> str:
         return f"{path}: unknown key{nearest(str(place[-1]), valid_keys(_model_at(annotation, place[:-1])))}"
     if fault["type"] == "missing":
         return f"{path}: this {'value' if isinstance(place[-1], int) else 'key'} is missing"
-    told = fault["msg"][0].lower() + fault["msg"][1:]
+    told = fault["msg"].removeprefix("Value error, ")
+    told = told[0].lower() + told[1:]
     if fault["type"] == "literal_error":
         told += _besides_words(annotation, place)
     elif fault["type"] == "model_type":

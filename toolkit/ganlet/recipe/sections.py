@@ -1,6 +1,7 @@
 """The sections of a recipe. Typed, closed, frozen; defaults stand here and nowhere else."""
 
 import math
+import unicodedata
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -25,9 +26,20 @@ def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
+def _folder_name(name: str) -> str:
+    is_plain = all(letter.isalnum() or letter in "._-" or unicodedata.combining(letter) for letter in name)
+    if not (is_plain and name[:1].isalnum() and len(name.encode()) <= MOST_NAME_BYTES):
+        raise ValueError(
+            f"a run's name is that of its folder: letters and digits of any alphabet, then also . _ and -, at most "
+            f"{MOST_NAME_BYTES} bytes"
+        )
+    return name
+
+
 Above0 = Annotated[float, Field(gt=0)]
 PositiveSpan = Annotated[tuple[Above0, Above0], AfterValidator(_rising)]
 
+MOST_NAME_BYTES = 128
 FIRST_SIZE_PX = 4  # the first generator layer makes 4 x 4 pixels from the latent, the critic's last layer reads 4 x 4
 
 
@@ -63,7 +75,7 @@ def _deciding(value: object, plain: object) -> object:
 
 
 class Run(Section):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: Annotated[str, AfterValidator(_folder_name)]
     """Name of the run: its folder is exported/NAME."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Everything drawn comes from this number: weights, latents, batches, augmentation."""
