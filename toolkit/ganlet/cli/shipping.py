@@ -89,11 +89,13 @@ def verify(
     assert run is not None
     from ganlet.artifact import require_run
     from ganlet.pipeline import verify as verify_place
+    from ganlet.preflight import require_training_packages
     from ganlet.recipe import load_recipe
     from ganlet.workplace import Workplace, open_pictures
 
     require_run(run)
     parsed = load_recipe(run / "recipe.toml")
+    require_training_packages()
     place = Workplace(parsed, run, open_pictures(parsed, observer()), observer())
     show_verdict(verify_place(place), run, as_json)
 
