@@ -139,6 +139,8 @@ def _picture_or_fault(file: Path, *, size: int, channels: int, crop: Crop) -> Re
 
 
 def _head(file: Path) -> bytes:
+    if not is_regular(file):  # a pipe would never end
+        return b""
     try:
         with file.open("rb") as stream:
             return stream.read(16)

@@ -14,6 +14,7 @@ from typing import IO, cast
 import numpy as np
 from PIL import Image
 
+from ganlet.data.listing import is_regular
 from ganlet.data.pictures import Crop, Decoded, Decoder, Labels, Pixels
 from ganlet.data.pixels import center_box, to_square
 from ganlet.errors import GanletError, words_of
@@ -56,6 +57,10 @@ def idx_decoder(path: Path | None, *, size: int, channels: int, crop: Crop) -> D
 def survey(path: Path, magic: bytes, what: str) -> IdxFile:
     """Read the file once, a block at a time, and compare its length with its header: neither is trusted alone."""
     digest = hashlib.sha256()
+    if path.exists() and not is_regular(path):
+        raise GanletError(
+            f"{path} cannot be read: it is a folder, a pipe or a device, expected an idx file; check data.path."
+        )
     try:
         with _open(path) as stream:
             dims = _dims(path, stream, magic, what, digest)

@@ -259,7 +259,5 @@ def _no_picture(head: bytes) -> str:
     if head[4:8] == b"ftyp":
         return "is a HEIC, AVIF or video file, whatever its name says (not read)"
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return (
-            f"is a damaged TIFF, or one of a kind that cannot be read (such as several channels of floats); {CONVERT}"
-        )
+        return "is a damaged TIFF or one of a kind that is not read (such as floats in several channels)"
     return "is not a JPEG, PNG, WebP, BMP, TIFF, GIF or PNM picture"
