@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from ganlet import workplace
 from ganlet.artifact import Stage, load_stage
 from ganlet.errors import GanletError, Interrupted
 from ganlet.files import read_json, write_json
@@ -213,3 +214,17 @@ def test_damage_without_another_checkpoint_is_one_sentence_and_changes_nothing(
         with pytest.raises(GanletError, match=r"is damaged .* delete .*checkpoint to begin"):
             teacher(recipe, tmp_path)
     assert path.read_bytes() == before and [found.name for found in tmp_path.iterdir()] == ["teacher"]
+
+
+def test_damage_is_found_before_the_preflight(
+    make_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "teacher" / "checkpoint"
+    folder.mkdir(parents=True)
+    (folder / checkpoint.NEWEST).write_bytes(b"x" * 100)
+    monkeypatch.setattr(workplace, "preflight", lambda recipe, run: pytest.fail("too late"))
+    with pytest.raises(GanletError, match="is damaged"):
+        Workplace.open(make_recipe(), tmp_path, Silent())
+    (tmp_path / "teacher.previous").mkdir()  # the stage may be taken back from there
+    monkeypatch.setattr(workplace, "preflight", lambda recipe, run: None)
+    Workplace.open(make_recipe(), tmp_path, Silent())

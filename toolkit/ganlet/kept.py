@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganlet.artifact import Stage, is_stage, load_stage, versions
+from ganlet.artifact import STAGES, Stage, is_stage, load_stage, versions
 from ganlet.errors import GanletError
 from ganlet.recipe import Basis, is_images
 
@@ -63,6 +63,19 @@ def look(folder: Path, basis: Basis) -> Kept | None:
     if found is None:
         return None
     return Kept(folder, basis.changes_since(found.key, found.note.get("rests_on")), checkpoint=found)
+
+
+def refuse_damaged(run: Path) -> None:
+    """Raise GanletError where an unfinished stage of a run has a damaged checkpoint that stops its training.
+
+    It would be raised later all the same; here it is found before any library is loaded.
+    """
+    from ganlet.training.checkpoint import open_checkpoint
+
+    for name in STAGES:
+        folder = run / name
+        if (folder / CHECKPOINT).is_dir() and not is_stage(folder) and not any(run.glob(f"{name}.previous*")):
+            open_checkpoint(folder / CHECKPOINT, lambda text: None)
 
 
 def find_complete(folder: Path, basis: Basis, say: Say) -> Stage | None:

@@ -33,6 +33,7 @@ class Workplace:
     @classmethod
     def open(cls, recipe: Recipe, run: Path, observer: Observer) -> "Workplace":
         """Preflight and pictures. Everything that can be found wrong before hours of work is found here."""
+        kept.refuse_damaged(run)
         preflight(recipe, run)
         remove_leftovers(run, deep=True)
         pictures = open_pictures(recipe, observer)

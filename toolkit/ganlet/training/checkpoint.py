@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ganlet.artifact import read_tensors, save_tensors
 from ganlet.errors import GanletError
 from ganlet.files import MIB, atomic_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NEWEST, BEFORE, ASIDE = "state.safetensors", "previous.safetensors", "damaged.safetensors"
 DIGITS = 64  # of a SHA-256 in hex
@@ -56,7 +57,7 @@ class Checkpoint:
     def has_hash(self) -> bool:
         return "sha256" in self.note
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> "dict[str, Tensor]":
         return read_tensors(self.path)
 
 
@@ -109,7 +110,7 @@ def open_checkpoint(folder: Path, say: Say) -> Checkpoint | None:
     return found
 
 
-def write_checkpoint(folder: Path, tensors: Mapping[str, Tensor], note: dict[str, Any]) -> None:
+def write_checkpoint(folder: Path, tensors: "Mapping[str, Tensor]", note: dict[str, Any]) -> None:
     """Write the newest checkpoint; what was the newest is then the one before it.
 
     Raises GanletError where it cannot be written, or reads back otherwise.
