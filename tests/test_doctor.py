@@ -14,12 +14,14 @@ from ganlet import doctor
 from ganlet.device import probe, runtimes
 from ganlet.device.cuda import Card, DriverState
 from ganlet.doctor import Finding, examine, table
+from ganlet.limits import DEVICE, PROCESSORS, MemoryLimit, ProcessorLimit
 from support import Answer
 
 NO_DRIVER = DriverState(False, "no NVIDIA driver: libcuda.so.1", "", ())
 CARDS = DriverState(True, "", "13.0", (Card("GTX 1660 Ti", "sm75", 5931), Card("RTX 4090", "sm89", 24210)))
 NAMES = [
-    *("machine", "disk", "sample", "  on cpu", "openvino", "executorch", "driver", "graphics card", "tensorrt"),
+    *("machine", "memory", "processors", "disk", "sample", "  on cpu", "openvino", "executorch", "driver"),
+    *("graphics card", "tensorrt"),
     *("train", "fid", "versions"),
 ]
 
@@ -51,6 +53,21 @@ def test_this_machine_can_do_what_these_tests_do(monkeypatch: pytest.MonkeyPatch
     assert f"Python {sys.version.split()[0]}" in found["machine"].detail
     assert found["driver"].status == found["graphics card"].status
     assert found["disk"].as_json() == {"name": "disk", "status": "ready", "detail": found["disk"].detail}
+
+
+def test_the_limit_that_holds_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = MemoryLimit("the limit of this container (memory.max of cgroup v2)", 600 << 20, 1 << 30)
+    monkeypatch.setattr(doctor, "memory_limit", lambda: held)
+    quota = ProcessorLimit("the quota of this container (cpu.max of cgroup v2)", 1)
+    monkeypatch.setattr(doctor, "processor_limit", lambda: quota)
+    memory, processors = doctor._limits()
+    assert memory.detail == "600 of 1,024 MiB free below the limit of this container (memory.max of cgroup v2)"
+    assert processors.detail == "1, as many as the quota of this container (cpu.max of cgroup v2) allows"
+    monkeypatch.setattr(doctor, "memory_limit", lambda: MemoryLimit(DEVICE, 600 << 20, 1 << 30))
+    monkeypatch.setattr(doctor, "processor_limit", lambda: ProcessorLimit(PROCESSORS, 8))
+    assert [found.detail for found in doctor._limits()] == ["600 of 1,024 MiB free", "8 may be used"]
+    monkeypatch.setattr(doctor, "memory_limit", lambda: None)
+    assert [found.name for found in doctor._limits()] == ["processors"]
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> None:

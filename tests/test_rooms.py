@@ -10,13 +10,14 @@ import pytest
 import ganlet
 
 ROOT = Path(ganlet.__file__).parent
-GROUND = {"errors", "files", "own_files"}
+GROUND = {"errors", "files", "limits", "own_files"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "own_files": {"errors", "files"},
     "sealed": GROUND,
     "leftovers": GROUND,
+    "limits": set(),
     "observer": set(),
     "recipe": GROUND,
     "artifact": GROUND,
@@ -66,6 +67,7 @@ FOREIGN_FORBIDDEN = {
     "device": {"torch", "typer", "onnx", "pydantic", "rich", "scipy"},
     "recipe": {"torch"},
     "files": {"torch", "numpy"},
+    "limits": {"torch", "numpy"},
     "losses": {"typer", "pydantic"},
     "models": {"typer"},
     "metrics": {"typer", "pydantic"},

@@ -1,5 +1,6 @@
 """The forecast against figures that do not come from it: closed-form bytes, and the base work's published lines."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ganlet.compress.distill import distill_plan
 from ganlet.errors import GanletError
 from ganlet.files import MIB
+from ganlet.limits import DEVICE, MemoryLimit
 from ganlet.memory.forecast import forecast
 from ganlet.memory.guard import is_out_of_memory, out_of_memory, require_memory
 from ganlet.memory.measure import measure
@@ -84,12 +86,16 @@ def test_what_cannot_fit_is_refused_with_the_batch_that_would(make_recipe: Calla
         require_memory([plan], "cpu", 0.01)
 
 
+def device_of(there_mib: float, source: str = DEVICE) -> MemoryLimit:
+    return MemoryLimit(source, int(there_mib * MIB), int(2 * there_mib * MIB))
+
+
 def test_a_card_that_is_too_small_is_refused(make_recipe: Callable[..., Recipe], monkeypatch: Any) -> None:
     plan = plan_of(make_recipe, teacher__train__batch=64)
     least_mib, _ = forecast(plan).card_mib
-    monkeypatch.setattr("ganlet.memory.guard.memory_mib", lambda device: least_mib + 1)
+    monkeypatch.setattr("ganlet.memory.guard.memory_there", lambda device: device_of(least_mib + 1))
     require_memory([plan], "cuda", None)  # it may fit: only what certainly does not is refused
-    monkeypatch.setattr("ganlet.memory.guard.memory_mib", lambda device: least_mib - 1)
+    monkeypatch.setattr("ganlet.memory.guard.memory_there", lambda device: device_of(least_mib - 1))
     with pytest.raises(GanletError, match=r"this device has .* MiB; no batch fits"):
         require_memory([plan], "cuda", None)
 
@@ -97,12 +103,28 @@ def test_a_card_that_is_too_small_is_refused(make_recipe: Callable[..., Recipe],
 def test_a_refusal_of_the_allocator_becomes_a_sentence(make_recipe: Callable[..., Recipe], monkeypatch: Any) -> None:
     plan = plan_of(make_recipe, teacher__train__batch=64)
     there_mib = forecast(plan.with_train(batch=16), "cpu").peak_mib / 0.8 * 1.001
-    monkeypatch.setattr("ganlet.memory.guard.memory_mib", lambda device: there_mib)
+    monkeypatch.setattr("ganlet.memory.guard.memory_there", lambda device: device_of(there_mib))
     told = pytest.raises(GanletError, match=r"Training teacher at batch 64 asks for .*ran out.*train.batch=16")
     with told, out_of_memory(plan, 12.0, "cpu"):
         raise torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(RuntimeError, match="shapes"), out_of_memory(plan, 12.0, "cpu"):
         raise RuntimeError("shapes cannot be multiplied")
+
+
+@pytest.mark.parametrize("source", ["the limit of this container (memory.max of cgroup v2)", "the limit of RLIMIT_AS"])
+def test_the_limit_that_holds_is_named(make_recipe: Callable[..., Recipe], monkeypatch: Any, source: str) -> None:
+    plan = plan_of(make_recipe, teacher__train__batch=64)
+    there = [device_of(forecast(plan.with_train(batch=16), "cpu").peak_mib * 1.3, source)]
+    monkeypatch.setattr("ganlet.memory.guard.memory_there", lambda device: there[-1])
+    left, limit = re.escape(source), f"{there[0].left_bytes / MIB:.0f} of its {there[0].total_bytes / MIB:.0f} MiB"
+    with pytest.raises(GanletError, match=rf"teacher at batch 64 needs .*, but {left} leaves {limit}; a batch of 2\d "):
+        require_memory([plan], "cpu", None)
+    told = pytest.raises(GanletError, match=rf"memory ran out where {left} leaves {limit}; a batch of \d+ should fit")
+    with told, out_of_memory(plan, 12.0, "cpu"):
+        there.append(device_of(0.01, source))  # what training holds when memory runs out counts against the limit
+        raise MemoryError
+    monkeypatch.setattr("ganlet.memory.guard.memory_there", lambda device: None)
+    require_memory([plan], "cpu", None)
 
 
 def test_an_operator_without_a_fake_is_named_with_its_stage(make_recipe: Callable[..., Recipe]) -> None:

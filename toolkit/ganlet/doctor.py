@@ -29,7 +29,8 @@ from ganlet.device.onnx_session import CPU, PROVIDERS
 from ganlet.device.runtimes import check_onnxruntime_conflict, installed_onnxruntimes
 from ganlet.device.tensorrt_package import NAMES, REMEDIES, installed_tensorrts
 from ganlet.errors import GanletError, printable
-from ganlet.files import MB
+from ganlet.files import MB, MIB
+from ganlet.limits import DEVICE, PROCESSORS, memory_limit, processor_limit
 
 TRAINING = (  # what the extra `train` installs
     *(
@@ -70,9 +71,23 @@ def examine() -> list[Finding]:
         found = [finding for answer in pool.map(lambda part: part(), parts) for finding in answer]
     return [
         Finding("machine", "ready", system),
+        *_limits(),
         Finding("disk", "ready", f"{shutil.disk_usage(Path.cwd()).free / MB:,.0f} MB free here"),
         *found,
     ]
+
+
+def _limits() -> list[Finding]:
+    """Memory and processors that this process may take, and the limit that allows no more."""
+    memory, processors = memory_limit(), processor_limit()
+    found = [Finding("processors", "ready", f"{processors.count}, as many as {processors.source} allows")]
+    if processors.source == PROCESSORS:
+        found = [Finding("processors", "ready", f"{processors.count} may be used")]
+    if memory is None:
+        return found
+    left = f"{memory.left_bytes / MIB:,.0f} of {memory.total_bytes / MIB:,.0f} MiB free"
+    detail = left if memory.source == DEVICE else f"{left} below {memory.source}"
+    return [Finding("memory", "ready", detail), *found]
 
 
 def table(findings: list[Finding]) -> Table:

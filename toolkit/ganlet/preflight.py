@@ -14,6 +14,7 @@ from ganlet.artifact import CONFIG, STAGES, Stage, find_stage, is_stage
 from ganlet.device.runtimes import check_onnxruntime_conflict, load_onnxruntime
 from ganlet.errors import GanletError
 from ganlet.files import MB, write_failed
+from ganlet.limits import quota_threads
 from ganlet.own_files import MANIFEST, REPORT, STAGE, check_not_foreign
 from ganlet.recipe import Recipe, load_recipe
 
@@ -33,10 +34,7 @@ def preflight(recipe: Recipe, run: Path) -> None:
     from ganlet.metrics import feature_net
     from ganlet.training.loop import pick_device
 
-    if recipe.run.threads is not None:
-        import torch
-
-        torch.set_num_threads(recipe.run.threads)
+    set_threads(recipe.run.threads)
     check_names(run)
     device = pick_device(recipe.run.device)
     feature_net(recipe.verify.features)
@@ -62,6 +60,17 @@ def check_names(run: Path) -> None:
         check_not_foreign(path, STAGE)
     check_not_foreign(run / "manifest.json", MANIFEST)
     check_not_foreign(run / "report.json", REPORT)
+
+
+def set_threads(threads: int | None) -> None:
+    """Set torch's threads to the recipe's number; without one torch keeps its own, at most the quota of a container."""
+    import torch
+
+    quota = quota_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    elif quota is not None and quota < torch.get_num_threads():
+        torch.set_num_threads(quota)
 
 
 def is_complete(recipe: Recipe, run: Path, stage: str) -> bool:

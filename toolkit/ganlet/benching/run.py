@@ -12,6 +12,7 @@ from ganlet.benching.compare import compared, pairs_of
 from ganlet.benching.course import Answering, Course, Start
 from ganlet.benching.plan import Settings, Subject, matmul_commands, subjects_of
 from ganlet.benching.rows import Document, add_ratio, matmul_peak, row_of
+from ganlet.limits import quota_threads
 from ganlet.observer import Observer, Update
 
 BUSY = 0.5  # load a core, above which figures of this machine are not worth much
@@ -101,4 +102,4 @@ def describe_machine() -> Document:
 
 
 def _start(threads: int | None, command: Sequence[str]) -> Answering:
-    return Child(list(command), threads)
+    return Child(list(command), quota_threads() if threads is None else threads)

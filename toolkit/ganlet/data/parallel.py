@@ -1,6 +1,5 @@
 """Work on many items in threads, results in order. Pillow, zlib and hashlib release the interpreter lock."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,15 +8,15 @@ from threading import Condition
 from typing import TypeVar
 
 from ganlet.files import MIB
+from ganlet.limits import processor_limit
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def worker_count() -> int:
-    """Threads worth starting: the cores this process may use, 16 at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 16)
+    """Threads worth starting: the processors this process may use, 16 at most."""
+    return min(processor_limit().count, 16)
 
 
 def in_order(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from ganlet.errors import GanletError
+from ganlet.limits import quota_threads
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ PROFILES = {
 def choose_profile(name: str, threads: int | None = None) -> Profile:
     """The profile called `name`, with `threads` in place of its own where told.
 
+    Where neither tells and the quota of a container is below the processors, its threads are as many as the quota.
     Raises GanletError for an unknown profile and for threads below 1.
     """
     if name not in PROFILES:
         raise GanletError(f"Got the profile {name!r}; expected {' or '.join(PROFILES)}.")
     if threads is None:
-        return PROFILES[name]
+        own = PROFILES[name]
+        return own if own.threads is not None else replace(own, threads=quota_threads())
     if threads < 1:
         raise GanletError(f"Got {threads} threads; expected 1 or more, or none to let the runtime choose.")
     return replace(PROFILES[name], threads=threads)

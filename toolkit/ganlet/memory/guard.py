@@ -1,29 +1,29 @@
 """Memory that is not there, said in numbers that help: before any work, and when an allocator refuses all the same."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
 from ganlet.errors import GanletError
 from ganlet.files import MIB
+from ganlet.limits import DEVICE, MemoryLimit, memory_limit
 from ganlet.memory.forecast import Forecast, forecast, place_of
 from ganlet.memory.planner import SMALLEST_BATCH, largest_batch, require_weights_fit
 from ganlet.memory.ways import section_of
 from ganlet.training.plan import Plan
 
-MEMINFO = Path("/proc/meminfo")
 MARGIN = 0.8  # after a refusal: the share of the memory that the next try may plan with
 
 
 def require_memory(plans: Sequence[Plan], device: str, budget_mib: float | None) -> None:
     """Raise GanletError when a stage cannot fit the recipe's training budget, or the memory of `device` (torch's name).
 
+    On the processor the limits of a container and of the process count as well.
+
     Only what certainly does not fit is refused: against a card the least that is assumed for its context counts.
     """
-    limit_mib, there_mib = budget_mib or float("inf"), memory_mib(device)
+    limit_mib, there = budget_mib or float("inf"), memory_there(device)
     for plan in plans:
         found = forecast(plan, place_of(device))
         require_weights_fit(found, limit_mib, "The budget training_memory_mib")
@@ -31,9 +31,9 @@ def require_memory(plans: Sequence[Plan], device: str, budget_mib: float | None)
             fits = largest_batch(plan, limit_mib, found.place, _peak_mib)
             asked = f"needs about {found.peak_mib:.0f} MiB of tensors, but the budget allows {limit_mib:.0f} MiB"
             raise _refusal(plan, asked, fits[0] if fits else 0)
-        if found.card_mib[0] > there_mib:
-            fits = largest_batch(plan, there_mib, found.place)
-            asked = f"needs {found.card_mib[0]:.0f} MiB or more, but this device has {there_mib:.0f} MiB"
+        if there is not None and found.card_mib[0] > there.left_bytes / MIB:
+            fits = largest_batch(plan, there.left_bytes / MIB, found.place)
+            asked = f"needs {found.card_mib[0]:.0f} MiB or more, but {_left_by(there)}"
             raise _refusal(plan, asked, fits[0] if fits else 0)
 
 
@@ -43,16 +43,20 @@ def out_of_memory(plan: Plan, predicted_mib: float, device: str) -> Iterator[Non
 
     That memory ran out although the forecast fits shows that others hold some of it: half the batch at most.
     """
+    before = memory_there(device)
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        there_mib = memory_mib(device)
+        # What a limit leaves now is without the tensors that this training holds, so what it left before counts.
+        there = before if before is not None and before.source != DEVICE else memory_there(device)
+        there_mib = float("inf") if there is None else there.left_bytes / MIB
         fits = largest_batch(plan, MARGIN * there_mib, place_of(device))
-        asked = (
-            f"asks for about {predicted_mib:.0f} MiB of tensors, but memory ran out on a device of {there_mib:.0f} MiB"
-        )
+        where = f"on a device of {there_mib:.0f} MiB"
+        if there is not None and there.source != DEVICE:
+            where = f"where {_left_by(there)}"
+        asked = f"asks for about {predicted_mib:.0f} MiB of tensors, but memory ran out {where}"
         raise _refusal(plan, asked, min(fits[0], plan.train.batch // 2) if fits else 0) from error
 
 
@@ -61,14 +65,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def memory_mib(device: str) -> float:
-    """Memory of a CUDA card, or what the processor has available, in MiB."""
+def memory_there(device: str) -> MemoryLimit | None:
+    """The memory of a CUDA card, or the limit that leaves this process the least; None where the system tells none."""
     if device.startswith("cuda"):
-        return torch.cuda.mem_get_info(device)[1] / MIB
-    if MEMINFO.is_file():
-        kib = dict(re.findall(r"^(\w+): +(\d+) kB$", MEMINFO.read_text(), re.MULTILINE))
-        return int(kib["MemAvailable"]) * 1024 / MIB
-    return float("inf")  # the system does not tell; its own refusal is caught while training
+        total_bytes = torch.cuda.mem_get_info(device)[1]
+        return MemoryLimit(DEVICE, total_bytes, total_bytes)
+    return memory_limit()
+
+
+def _left_by(there: MemoryLimit) -> str:
+    if there.source == DEVICE:
+        return f"{DEVICE} has {there.left_bytes / MIB:.0f} MiB"
+    return f"{there.source} leaves {there.left_bytes / MIB:.0f} of its {there.total_bytes / MIB:.0f} MiB"
 
 
 def _peak_mib(found: Forecast) -> float:
