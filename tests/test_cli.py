@@ -497,3 +497,12 @@ def test_ctrl_c_exits_130(recipe_path: Path, tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130 and err.strip().splitlines()[-1].startswith("ganlet: Stopped")
+
+
+def test_the_report_and_a_stage_say_what_the_source_gave(finished_run: Path) -> None:
+    report = json.loads((finished_run / "report.json").read_text())
+    data = report["data"]
+    assert sum(data["taken"].values()) == report["provenance"]["pictures"] > 0
+    assert (data["passed_over"], data["skipped"], data["notes"]) == ({}, 0, [])
+    page = (finished_run / "report.html").read_text()
+    assert "Pictures taken" in page and "Passed over" in page
