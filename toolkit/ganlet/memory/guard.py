@@ -13,7 +13,8 @@ from ganlet.memory.planner import SMALLEST_BATCH, largest_batch, require_weights
 from ganlet.memory.ways import section_of
 from ganlet.training.plan import Plan
 
-MARGIN = 0.8  # after a refusal by an allocator or a limit: the share of the memory that the next try may plan with
+MARGIN = 0.8  # after a refusal: the share of the memory that the next try may plan with
+LIMIT_MARGIN = 0.5  # the same below a limit that is no device: 0.8 was killed at 1 GiB
 
 
 def require_memory(plans: Sequence[Plan], device: str, budget_mib: float | None) -> None:
@@ -32,8 +33,8 @@ def require_memory(plans: Sequence[Plan], device: str, budget_mib: float | None)
             asked = f"needs about {found.peak_mib:.0f} MiB of tensors, but the budget allows {limit_mib:.0f} MiB"
             raise _refusal(plan, asked, fits[0] if fits else 0)
         if there is not None and found.card_mib[0] > there.left_bytes / MIB:
-            # The kernel kills what passes a container's limit, and the process itself still grows: advise with a margin.
-            share = 1.0 if there.source == DEVICE else MARGIN
+            # The kernel kills what passes a container's limit, and the process itself still grows beside the tensors.
+            share = 1.0 if there.source == DEVICE else LIMIT_MARGIN
             fits = largest_batch(plan, share * there.left_bytes / MIB, found.place)
             asked = f"needs {found.card_mib[0]:.0f} MiB or more, but {_left_by(there)}"
             raise _refusal(plan, asked, fits[0] if fits else 0)
