@@ -52,6 +52,19 @@ def _own_cache() -> Iterator[None]:
             os.environ["GANLET_CACHE"] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_trials() -> Iterator[None]:
+    """ONNX files made by tests are loaded at once: a child process for each would double the time that tests take.
+
+    The tests of `ganlet.device.trial` run it for real, as do the commands that tests start as processes of their own.
+    """
+    from ganlet.device import trial
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "_ask", lambda path, command: ("", False))
+        yield
+
+
 @pytest.fixture
 def tiny_tables() -> dict[str, Any]:
     """The tiny recipe's tables, to be changed at will."""

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 
 from ganlet.device import OnnxRunner, onnx_file
 from ganlet.device.onnx_file import check_onnx_file
+from ganlet.device.openvino_runner import OpenVinoRunner
 from ganlet.errors import GanletError
 from ganlet.metrics.onnx_net import OnnxNet
 
@@ -122,6 +123,51 @@ def test_functions_are_refused_since_the_runtime_writes_out_every_call(tmp_path:
     inlined = onnx.inliner.inline_local_functions(onnx.load(path))  # the remedy that the sentence names
     onnx.save(inlined, path)
     check_onnx_file(path)
+
+
+@pytest.mark.parametrize("load", [OnnxRunner, OpenVinoRunner, OnnxNet])
+@pytest.mark.parametrize("place", ["axis", "key", "value", "node", "operator", "constant", "producer"])
+def test_a_name_that_is_no_text_is_refused(
+    place: str, load: Callable[[Path], object], tmp_path: Path, build_generator: Callable[..., onnx.ModelProto]
+) -> None:
+    """Runtimes hand names to Python, which raises UnicodeDecodeError at any of them."""
+    model = build_generator(batch="NAME") if place == "axis" else build_generator()
+    if place in ("key", "value"):
+        model.metadata_props.add(key="NAME", value="NAME")
+    elif place == "node":
+        model.graph.node[0].name = "NAME"
+    elif place == "operator":
+        model.graph.node[0].op_type = "NAME"
+    elif place == "constant":
+        model.graph.initializer[0].name = "NAME"
+    elif place == "producer":
+        model.producer_name = "NAME"
+    path = tmp_path / "generator.onnx"
+    path.write_bytes(model.SerializeToString().replace(b"NAME", b"\xff\xfeA\xc3"))
+    with pytest.raises(GanletError, match="no text"):
+        load(path)
+
+
+def test_more_nodes_than_any_generator_are_refused(tmp_path: Path, build_generator: Callable[..., Any]) -> None:
+    model = build_generator()
+    for number in range(onnx_file.MAX_NODES):
+        model.graph.node.add(op_type="Relu", input=[f"r{number}"], output=[f"r{number + 1}"])
+    onnx.save(model, tmp_path / "generator.onnx")
+    with pytest.raises(GanletError, match="more than 20,000 nodes"):
+        check_onnx_file(tmp_path / "generator.onnx")
+
+
+@pytest.mark.parametrize("operator", ["Loop", "If", "Scan"])
+def test_operators_with_a_graph_of_their_own_are_refused(
+    operator: str, tmp_path: Path, build_generator: Callable[..., Any]
+) -> None:
+    """A Loop may have no end, and ONNX Runtime heeds no signal while it draws."""
+    model = build_generator()
+    body = helper.make_graph([helper.make_node("Identity", ["a"], ["b"])], "body", [], [])
+    model.graph.node.append(helper.make_node(operator, ["images"], ["other"], body=body))
+    onnx.save(model, tmp_path / "generator.onnx")
+    with pytest.raises(GanletError, match="without control flow"):
+        check_onnx_file(tmp_path / "generator.onnx")
 
 
 def test_operators_of_another_domain_are_a_sentence(tmp_path: Path, build_generator: Callable[..., Any]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ganlet.device.child import module_command, module_environment
 from ganlet.device.latents import labels, latents
-from ganlet.device.open import load_library, open_runner
+from ganlet.device.open import examine, load_library, open_runner
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError, words_of
 from ganlet.files import MIB
@@ -99,6 +99,7 @@ def measure_here(path: Path, batch: int, runs: int, warmup: int, threads: int | 
     """The measurement itself, in this process: memory figures mean something only if it is a fresh one."""
     _check(batch, runs, warmup)
     load_library(path, provider)
+    examine(path, provider)
     baseline_mib = peak_memory_mib()
     started = time.perf_counter()
     runner = open_runner(path, provider=provider, threads=threads)

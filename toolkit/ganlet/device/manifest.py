@@ -59,11 +59,11 @@ def _same_file(path: Path, files: dict[str, Any]) -> dict[str, Any] | None:
     return next((entry for entry in alike if entry.get("sha256") == sha256), None)
 
 
-def check_unchanged(path: Path) -> None:
-    """Raise GanletError when a manifest lists `path` with another length or SHA-256 than it has."""
+def check_unchanged(path: Path) -> bool:
+    """Whether a manifest lists `path`. Raises GanletError when it does with another length or SHA-256 than it has."""
     found = listed(path)
     if found is None:
-        return
+        return False
     manifest_path, entry = found
     try:
         length = path.stat().st_size
@@ -73,7 +73,7 @@ def check_unchanged(path: Path) -> None:
         elif (sha256 := sha256_file(path)) != entry["sha256"]:
             got, expected = f"SHA-256 {sha256[:12]}...", f"{str(entry['sha256'])[:12]}..."
         else:
-            return
+            return True
     except OSError as error:
         raise GanletError(f"Cannot read {path}: {error.strerror or error}; check the path.") from error
     raise GanletError(

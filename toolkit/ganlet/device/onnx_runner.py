@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ganlet.device import trial
 from ganlet.device.contract import Port, read_contract
-from ganlet.device.onnx_file import check_onnx_file
 from ganlet.device.onnx_session import CPU, RunsElsewhere, full_name, open_session
 from ganlet.device.profiles import choose_profile
 from ganlet.device.runner import check_inputs, check_pictures
 from ganlet.device.runtimes import load_onnxruntime
+from ganlet.device.trial import ONNXRUNTIME
 from ganlet.errors import GanletError, words_of
 from ganlet.files import is_utf8
 
@@ -36,7 +37,7 @@ class OnnxRunner:
         chosen = choose_profile(profile, threads)
         runtime = load_onnxruntime()
         wanted = provider if provider == "auto" else full_name(runtime, provider)
-        check_onnx_file(path)
+        trial.examine(path, ONNXRUNTIME, strict=wanted in ("auto", CPU))
         try:
             # From the path, not from bytes: those would lie in memory beside ONNX Runtime's own copy of the weights.
             model = str(path) if is_utf8(path) else path.read_bytes()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from ganlet.device import openvino_runner
+from ganlet.device import openvino_runner, trial
 from ganlet.device.executorch_runner import ExecuTorchRunner
 from ganlet.device.manifest import check_contract
 from ganlet.device.onnx_runner import OnnxRunner
@@ -42,6 +42,13 @@ def load_library(path: Path | str, provider: str = "auto") -> None:
     load = LIBRARIES.get((suffix, provider)) or LIBRARIES.get((suffix, ""))
     if load is not None:
         load()
+
+
+def examine(path: Path | str, provider: str = "auto") -> None:
+    """Try out the file where its runner would (`ganlet.device.trial`), so that loading it is what is timed next."""
+    path = Path(path)
+    if path.suffix.lower() == ".onnx":
+        trial.examine(path, trial.OPENVINO if provider == openvino_runner.NAME else trial.ONNXRUNTIME, strict=False)
 
 
 def open_runner(

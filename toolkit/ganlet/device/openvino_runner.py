@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ganlet.device import trial
 from ganlet.device.contract import Contract, Port, read_contract
-from ganlet.device.onnx_file import check_onnx_file
 from ganlet.device.profiles import choose_profile
 from ganlet.device.runner import check_inputs, check_pictures
 from ganlet.device.runtimes import load_openvino
+from ganlet.device.trial import OPENVINO
 from ganlet.errors import GanletError, words_of
 from ganlet.files import is_utf8
 
@@ -37,13 +38,15 @@ class OpenVinoRunner:
             raise GanletError(f"Got the provider {provider!r} for OpenVINO; expected {NAME}.")
         chosen = choose_profile(profile, threads)
         runtime = load_openvino()
-        check_onnx_file(path)
+        trial.examine(path, OPENVINO)
         try:
             model = runtime.Core().read_model(path if is_utf8(path) else path.read_bytes())
             contract, self.metadata = _contract(path, model)
             compiled = runtime.Core().compile_model(model, "CPU", _options(chosen.threads))
             self._request = compiled.create_infer_request()
-        except RuntimeError as error:  # what all of OpenVINO's are
+        except GanletError:
+            raise
+        except Exception as error:  # RuntimeError mostly, MemoryError where that ends, UnicodeDecodeError of names
             raise GanletError(
                 f"OpenVINO {runtime.__version__} cannot load {path} ({_reason(error)}): the file is damaged, or has "
                 "operators that it lacks; export it again with `ganlet export`, or leave --provider out."
@@ -61,7 +64,7 @@ class OpenVinoRunner:
         check_inputs(self, z, label)
         try:
             self._request.infer({"z": z} if label is None else {"z": z, "label": label})
-        except RuntimeError as error:
+        except Exception as error:  # as above
             raise GanletError(
                 f"{self.name} failed to draw {len(z)} pictures on {self.provider} ({_reason(error)}); "
                 f"{'try a smaller batch, or ' * (len(z) > 1)}leave --provider out."

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from ganlet.device.footprint import one_call, peak_memory_mib
-from ganlet.device.open import open_runner
+from ganlet.device.open import examine, open_runner
 from ganlet.errors import GanletError
 
 LEAST_CALLS = 3  # of a round, however slow a call is
@@ -29,6 +29,7 @@ Ready = dict[str, Any]
 
 def runner_call(path: Path, batch: int, provider: str, threads: int | None) -> tuple[Call, Ready]:
     """One call of `batch` pictures of the artefact at `path`, and what is known of it: provider, load_ms, metadata."""
+    examine(path, provider)
     started = time.perf_counter()
     runner = open_runner(path, provider=provider, threads=threads)
     load_ms = (time.perf_counter() - started) * 1e3

@@ -1,6 +1,10 @@
-"""Any ONNX model as a feature net: one input of pictures, one output of features."""
+"""Any ONNX model as a feature net: one input of pictures, one output of features.
+
+`python -m ganlet.metrics.onnx_net feature-net PATH` is the child of `ganlet.device.trial` for such a file.
+"""
 
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlet.device.onnx_file import check_onnx_file
+from ganlet.device import trial
 from ganlet.device.runtimes import load_onnxruntime
 from ganlet.errors import GanletError, words_of
 from ganlet.files import is_utf8, sha256_file
@@ -19,6 +23,8 @@ INPUT_NAMES = ("images", "image", "pictures", "input", "x", "pixel_values")
 RANGES = {"0,1": (1 / 255, 0.0), "-1,1": (2 / 255, -1.0), "0,255": (1.0, 0.0)}  # value = scale * grey level + offset
 TYPES = ("tensor(float)", "tensor(uint8)")
 SILENT = 4
+NET = "feature-net"  # what its trial in a child process goes by
+FREE_SIDE_PX = 64  # of the picture in that trial, where the net takes any size
 
 
 class OnnxNet:
@@ -35,12 +41,12 @@ class OnnxNet:
 
     def __init__(self, path: Path) -> None:
         runtime = load_onnxruntime()
-        check_onnx_file(path)
+        trial.examine(path, NET, "ganlet.metrics.onnx_net")
         self.name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "onnx"
         if self.name.startswith("inception") or self.name == "lite0":
             self.name = f"onnx-{self.name}"  # these names are taken
         self._session = _session(runtime, path)
-        self._input, self._axes, self._size = _picture_input(path, self._session)
+        self._input, self._axes, self.size_px = _picture_input(path, self._session)
         self.dim = _features_output(path, self._session)
         grey_levels = self._input.type == "tensor(uint8)"
         span = "0,255" if grey_levels else self._session.get_modelmeta().custom_metadata_map.get("ganlet_range", "0,1")
@@ -50,7 +56,9 @@ class OnnxNet:
             )
         self._scale, self._offset = RANGES[span]
         size = (
-            "as they are" if self._size is None else f"bicubic antialiased to {self._size[1]}x{self._size[0]} (Pillow)"
+            "as they are"
+            if self.size_px is None
+            else f"bicubic antialiased to {self.size_px[1]}x{self.size_px[0]} (Pillow)"
         )
         self.protocol = f"onnx model {sha256_file(path)}; {size}; values {span}; {self._axes}"
 
@@ -85,7 +93,7 @@ class OnnxNet:
         channels = 1 if self._axes.endswith("grey") else 3
         if pictures.shape[1] > channels:
             raise GanletError(f"The feature net {self.name} takes grey pictures, got colour; use another net.")
-        height, width = self._size or pictures.shape[2:]
+        height, width = self.size_px or pictures.shape[2:]
         values = resize_clean(np.ascontiguousarray(pictures), height, width)
         values = np.broadcast_to(values, (len(values), channels, height, width))
         if self._input.type == "tensor(uint8)":
@@ -142,3 +150,18 @@ def _features_output(path: Path, session: Any) -> int:
 
 def _first_line(error: Exception) -> str:
     return words_of(error)
+
+
+def main(path: Path) -> None:
+    """The child of a trial: the features of one grey picture."""
+
+    def look() -> None:
+        net = OnnxNet(path)
+        net.features(np.full((1, 1, *(net.size_px or (FREE_SIDE_PX, FREE_SIDE_PX))), 128, np.uint8))
+
+    trial.trust(path, NET)
+    trial.answer(load_onnxruntime, look, path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[2]))
