@@ -122,7 +122,7 @@ def test_a_student_is_made_again_where_the_critic_that_it_starts_from_is_another
     about["files"]["critic.safetensors"] = describe_file(critic)
     config.write_text(json.dumps(about))
     code, _, err = ganlet("distill", recipe_path, "--out", run_copy)
-    assert code == 0 and "student: the recipe or its input has changed" in err
+    assert code == 0 and "student: the critic that it starts from has changed" in err
 
 
 @pytest.mark.parametrize("command", ["run", "train", "distill"])

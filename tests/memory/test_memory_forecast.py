@@ -15,7 +15,7 @@ from ganlet.errors import GanletError
 from ganlet.files import MIB
 from ganlet.limits import DEVICE, MemoryLimit
 from ganlet.memory.forecast import forecast
-from ganlet.memory.guard import is_out_of_memory, out_of_memory, require_memory
+from ganlet.memory.guard import GROWTH, GROWTH_MIB, is_out_of_memory, out_of_memory, require_memory
 from ganlet.memory.measure import measure
 from ganlet.memory.trace import LiveStorages
 from ganlet.recipe import Recipe
@@ -114,13 +114,16 @@ def test_a_refusal_of_the_allocator_becomes_a_sentence(make_recipe: Callable[...
 @pytest.mark.parametrize("source", ["the limit of this container (memory.max of cgroup v2)", "the limit of RLIMIT_AS"])
 def test_the_limit_that_holds_is_named(make_recipe: Callable[..., Recipe], monkeypatch: Any, source: str) -> None:
     plan = plan_of(make_recipe, teacher__train__batch=64)
-    there = [device_of(forecast(plan.with_train(batch=16), "cpu").peak_mib * 1.3, source)]
+    tensors_mib = forecast(plan.with_train(batch=16), "cpu").peak_mib
+    there = [device_of(GROWTH_MIB + (1 + GROWTH) * tensors_mib * 1.01, source)]
     monkeypatch.setattr("ganlet.memory.guard.memory_there", lambda device: there[-1])
     left, limit = re.escape(source), f"{there[0].left_bytes / MIB:.0f} of its {there[0].total_bytes / MIB:.0f} MiB"
-    with pytest.raises(
-        GanletError, match=rf"teacher at batch 64 needs .*, but {left} leaves {limit}; a batch of \d+ should fit"
-    ):
+    refused = rf"teacher at batch 64 needs .* beside, but {left} leaves {limit}; a batch of (\d+) should fit"
+    with pytest.raises(GanletError, match=refused) as raised:
         require_memory([plan], "cpu", None)
+    advised = re.search(refused, str(raised.value))
+    assert advised is not None
+    require_memory([plan.with_train(batch=int(advised[1]))], "cpu", None)
     told = pytest.raises(GanletError, match=rf"memory ran out where {left} leaves {limit}; a batch of \d+ should fit")
     with told, out_of_memory(plan, 12.0, "cpu"):
         there.append(device_of(0.01, source))  # what training holds when memory runs out counts against the limit

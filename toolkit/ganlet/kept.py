@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint"
 LOGS = ("metrics.jsonl", "progress", "tensorboard", f"{CHECKPOINT}/cost.json")
-IN_WORDS = {"data_sha256": "the pictures", "source": "the stage that it starts from", "threads": "run.threads"}
+IN_WORDS = {
+    "data_sha256": "the pictures",
+    "source": "the stage that it starts from",
+    "source_critic": "the critic that it starts from",
+    "threads": "run.threads",
+}
 
 Say = Callable[[str], None]
 
