@@ -40,6 +40,12 @@ TINY: dict[str, Any] = {
 }
 
 
+DECENT: dict[str, Any] = copy.deepcopy(TINY)
+"""The tiny recipe, trained until its verdict is passed: TINY trains next to nothing, and fails."""
+DECENT["teacher"]["train"] |= {"images": 2400, "lr": 4e-3, "lr_critic": 2e-3}
+DECENT["distill"]["train"] |= {"lr": 2e-3}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache() -> Iterator[None]:
     """Decoded pictures go to a folder of this session; subprocesses inherit it."""
@@ -96,8 +102,18 @@ def make_recipe(tiny_tables: dict[str, Any]) -> Callable[..., Recipe]:
 
 
 @pytest.fixture(scope="session")
+def decent_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small run that passes, for slow tests. Read it; copy it before changing it."""
+    from ganlet.pipeline import run_recipe
+
+    folder = tmp_path_factory.mktemp("decent") / "tiny"
+    run_recipe(parse_recipe(copy.deepcopy(DECENT)), folder, Silent())
+    return folder
+
+
+@pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One tiny run, complete and verified. Read it; copy it before changing it."""
+    """One tiny run, complete and verified, which fails: it is next to untrained. Copy it before changing it."""
     from ganlet.pipeline import run_recipe
 
     folder = tmp_path_factory.mktemp("finished") / "tiny"

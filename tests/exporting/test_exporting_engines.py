@@ -146,7 +146,7 @@ def test_an_engine_from_the_command_line_to_the_report(
     code, out, _ = ganlet("verify", run, "--json")
     report: dict[str, Any] = json.loads(out.splitlines()[-1])
     row = report["artifacts"][-1]
-    assert code == 0 and row["path"] == "engines/sm75+sm86.engine" and row["model_mb"] == engine.stat().st_size / 1e6
+    assert code == 1 and row["path"] == "engines/sm75+sm86.engine" and row["model_mb"] == engine.stat().st_size / 1e6
     assert ("plan of engines/sm75+sm86.engine", "passed") in [(c["name"], c["status"]) for c in report["checks"]]
     assert ganlet("report", run)[0] == 0 and "engines/sm75+sm86.engine" in (run / "report.html").read_text()
     if not driver_state().ready:

@@ -24,7 +24,11 @@ def run_recipe(recipe: Recipe, run: Path, observer: Observer, command: str = "")
     """Everything the recipe asks for; the same call again resumes. Returns the report."""
     require_training_packages()
     check_exports(recipe)
+    from ganlet.verify import warn_if_too_few
+
     place = Workplace.open(recipe, run, observer)
+    if too_few := warn_if_too_few(len(place.pictures), recipe.data.holdout):
+        observer.say(too_few)
     place.keep_recipe()
     made = [make(place) for section, make in STEPS.items() if getattr(recipe, section)]
     export_recipe(recipe, made[-1], run, observer)

@@ -92,11 +92,11 @@ def print_tables(*tables: "RenderableType") -> None:
 
 
 def show_verdict(report: dict[str, Any], run: Path, as_json: bool) -> None:
-    from ganlet.report import artifacts_table, checks_table, closing_words, sentences, summary_table
+    from ganlet.report import artifacts_table, checks_table, closing_words, opening_lines, summary_table
 
+    for line in opening_lines(report):
+        print(printable(line))
     print_tables(summary_table(report), artifacts_table(report), checks_table(report))
-    for warning in sentences(report, "warnings"):
-        print(printable(f"warning: {warning}"))
     finish(as_json, report, f"{closing_words(report)} ({run / 'report.json'})")
     if report["verdict"] != "passed":
         raise typer.Exit(EXIT_FAILED)

@@ -77,9 +77,10 @@ def _check_variant(path: Path, stage: Stage, precision: str, limits: Verify, obs
     with removed_if_refused(path):
         network = TorchRunner.of_stage(stage)
         parity = check_parity(OnnxRunner(path), network, seed=0, limit=limit, least_psnr_db=least_psnr_db)
-        if parity.explained < LEAST_EXPLAINED:
+        if parity.explained is not None and parity.explained < LEAST_EXPLAINED:
+            part = f"{parity.explained:.0%}" if parity.explained > 0 else "nothing"
             raise GanletError(
-                f"{path.name} drew {parity.explained:.0%} of what varies in pictures of the {stage.name} it was made "
+                f"{path.name} drew {part} of what varies in pictures of the {stage.name} it was made "
                 f"from, expected at least {LEAST_EXPLAINED:.0%}, and was removed; export it in fp32."
             )
     psnr = "equal to the bit" if parity.psnr_db is None else f"PSNR {parity.psnr_db:.1f} dB"

@@ -5,7 +5,7 @@ from pathlib import Path
 from ganlet.errors import GanletError
 from ganlet.report.document import PAGE, is_current, read_report, sentences
 from ganlet.report.freezing import freezing_table, read_freezing
-from ganlet.report.judgement import closing_words
+from ganlet.report.judgement import closing_words, opening_lines
 from ganlet.report.memory import forecast_bars, forecast_table, options_table, phases_table, sampling_table
 from ganlet.report.memory_pictures import forecast_png, forecast_svg, timeline_png, timeline_svg
 from ganlet.report.search import search_png, search_svg, search_table
@@ -20,6 +20,7 @@ __all__ = [
     "forecast_svg",
     "forecast_table",
     "freezing_table",
+    "opening_lines",
     "options_table",
     "phases_table",
     "read_freezing",

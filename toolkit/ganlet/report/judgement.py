@@ -7,7 +7,7 @@ or what nobody checked does not pass.
 from dataclasses import dataclass, replace
 
 from ganlet.report.document import Json, interval, metrics, number, rows, sentences, stages, table, words
-from ganlet.report.wording import TIMES, bounds, figure
+from ganlet.report.wording import MOST_PERCENT, TIMES, bounds, figure
 
 PASSED, FAILED, UNDECIDED, NOT_VERIFIED, PARTIAL = "passed", "failed", "undecided", "not_verified", "partial"
 MARKS = {PASSED: "✓", FAILED: "✗", UNDECIDED: "?", NOT_VERIFIED: "?", PARTIAL: "?"}
@@ -120,17 +120,29 @@ def judge(report: Json) -> Verdict:
         state, headline = PARTIAL, f"passed in part, {_several(len(unknown), 'check')} not verified"
     else:
         state, headline = PASSED, f"passed all {_several(passed, 'check')}" if passed > 1 else "passed"
+    finding, warnings = words(report, "finding"), len(sentences(report, "warnings"))
+    if finding and state in (FAILED, UNDECIDED):
+        headline = f"{state}: {finding}"
+    elif warnings and state in (PASSED, PARTIAL):
+        headline += f", with {_several(warnings, 'warning')}"
     return Verdict(state, headline, basis(report), failed, undecided, unknown, tuple(sentences(report, "warnings")))
 
 
+def opening_lines(report: Json) -> list[str]:
+    """What the terminal shows first: the verdict in one line, then every warning."""
+    return [f"verdict: {judge(report).headline}", *(f"warning: {text}" for text in sentences(report, "warnings"))]
+
+
 def closing_words(report: Json) -> str:
-    """The verdict of report.json for the terminal, with the reason where it failed for want of samples alone."""
-    found = judge(report)
-    told = f"verdict: {report.get('verdict')}"
-    if found.state == UNDECIDED:
-        names = ", ".join(check.name for check in found.undecided)
-        told += f" (nothing failed outright, but undecided is no pass: {names})"
-    return told
+    """The verdict of report.json for the terminal's last line, with what failed or why it is undecided."""
+    verdict, finding = judge(report), words(report, "finding")
+    last_line = f"verdict: {report.get('verdict')}"
+    if finding and verdict.state in (FAILED, UNDECIDED):
+        last_line += f", {finding}"
+    if verdict.state == UNDECIDED:
+        names = ", ".join(check.name for check in verdict.undecided)
+        last_line += f" (nothing failed outright, but undecided is no pass: {names})"
+    return last_line
 
 
 def _several(number: int, noun: str) -> str:
@@ -177,4 +189,7 @@ def _quality(report: Json, last: str, first: str) -> str:
     measured = f", measured on {samples:,} samples" if samples else ""
     kind = words(table(report, "reference"), "kind")
     against = f" against {kind}" if measured and kind else ""
-    return f"distance to the data is {abs(change.value):.1f} % {side} that of the {first}{known}{measured}{against}"
+    amount = f"{abs(change.value):.1f} % {side} that"
+    if change.value >= MOST_PERCENT:
+        amount = f"{1 + change.value / 100:,.0f} times that"
+    return f"distance to the data is {amount} of the {first}{known}{measured}{against}"

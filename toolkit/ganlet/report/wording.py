@@ -5,6 +5,7 @@ from ganlet.report.document import Interval, Metric
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
+MOST_PERCENT = 1000  # a percentage beyond it says no more than that it is beyond
 METRICS = {"fd": "Fréchet distance", "fid": "FID", "kid": "Kernel distance"}
 
 
@@ -12,6 +13,8 @@ def figure(value: float | None, unit: str = "", digits: int = 4) -> str:
     """Up to `digits` significant digits, thousands in groups, small powers of ten as 1e-7; never 1e+06."""
     if value is None:
         return DASH
+    if unit in ("%", "points") and abs(value) >= MOST_PERCENT:
+        return _beyond(value, "") + f" {unit}"
     if value == 0:
         text = "0"
     elif abs(value) >= 10 ** (digits - 1):
@@ -64,8 +67,14 @@ def bounds(known: Interval | None, as_percent: bool = False) -> str:
 
 
 def _signed(value: float) -> str:
+    if abs(value) >= MOST_PERCENT:
+        return _beyond(value, "+")
     text = f"{value:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
+
+
+def _beyond(percent: float, plus: str) -> str:
+    return f"over {plus}{MOST_PERCENT:,}" if percent > 0 else f"below {MINUS}{MOST_PERCENT:,}"
 
 
 def metric_name(metric: Metric) -> str:

@@ -13,10 +13,10 @@ from ganlet.device.open import open_runner
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
 from ganlet.files import sha256_file
-from ganlet.metrics import Interval, paired_change_percent
+from ganlet.metrics import Interval
 from ganlet.recipe import Recipe, Verify
-from ganlet.verify.checks import Check, surely_at_most
-from ganlet.verify.fidelity import FidelityResult
+from ganlet.verify.checks import Check, spread_text, surely_at_most
+from ganlet.verify.fidelity import FidelityResult, distance_change
 from ganlet.verify.kept import Kept
 from ganlet.verify.parity import Parity, check_parity
 from ganlet.verify.torch_runner import TorchRunner
@@ -104,7 +104,7 @@ def measure_artefact(
     parity = check_parity(artefact.runner, network, seed=seed, limit=limit, least_psnr_db=least_psnr_db)
     change = None
     if name != ONNX:
-        change = paired_change_percent(fidelity.to_data[name].fd, fidelity.to_data[ONNX].fd, seed=seed)
+        change = distance_change(fidelity.to_data[name], fidelity.to_data[ONNX], seed)
     footprint = (kept or Kept()).value(lambda: asdict(measure(artefact.path)), footprint=sha256_file(artefact.path))
     return Measured(artefact, parity, Footprint(**footprint), change)
 
@@ -124,17 +124,15 @@ def artefact_checks(found: Measured, recipe: Recipe) -> list[Check]:
     limit, least_psnr_db = parity_limits(found.artefact.precision, verify)
     checks = [] if limit is None else [found.parity.check(name, limit)]
     checks += [] if least_psnr_db is None else [found.parity.likeness(name, least_psnr_db)]
-    if found.change_percent is not None:
-        low, high = found.change_percent.low, found.change_percent.high
-        reason = (
-            f"Frechet distance to the data against {ONNX}'s on the same {verify.samples} latents, 95 % interval "
-            f"{low:+.1f} to {high:+.1f} %"
-        )
-        allowed = verify.quantised_max_drop_percent
-        checks.append(
-            surely_at_most(f"distance of {name} against {ONNX}", found.change_percent, allowed, verify.samples, reason)
-        )
-    return checks
+    if name == ONNX:
+        return checks
+    named, allowed = f"distance of {name} against {ONNX}", verify.quantised_max_drop_percent
+    reason = f"Frechet distance to the data against {ONNX}'s on the same {verify.samples} latents"
+    if found.change_percent is None:
+        why = f"{reason}: that of {ONNX} cannot be told from 0, so there is no change in percent."
+        return [*checks, Check(named, "undecided", None, allowed, "%", why)]
+    reason = f"{reason}, 95 % interval {spread_text(found.change_percent)}"
+    return [*checks, surely_at_most(named, found.change_percent, allowed, verify.samples, reason)]
 
 
 def refused_on_device(run: Path, artefacts: Sequence[Artefact]) -> list[str]:

@@ -8,6 +8,7 @@ from ganlet.metrics import Interval, decide, pictures_needed
 
 Status = Literal["passed", "failed", "undecided", "not_verified"]
 MOST_SAMPLES = 100_000  # that verify.samples allows
+MOST_PERCENT = 1000.0  # a change beyond it is told as a multiple
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,19 @@ def at_least(name: str, measured: float | None, limit: float, unit: str, reason:
     return Check(name, status, measured, limit, unit, f"at least {limit:g} {unit} expected; {reason}")
 
 
+def change_text(percent: float) -> str:
+    """A change of a distance in words: +3.2 %, or "15 times as far" from ten times on."""
+    if percent >= MOST_PERCENT:
+        return f"{1 + percent / 100:,.0f} times as far"
+    return f"{percent:+.1f} %"
+
+
+def spread_text(interval: Interval) -> str:
+    """The interval of a change in words: -1.0 to +3.2 %."""
+    low, high = change_text(interval.low), change_text(interval.high)
+    return f"{low.removesuffix(' %') if high.endswith(' %') else low} to {high}"
+
+
 def surely_at_most(name: str, interval: Interval, limit: float, samples: int, reason: str) -> Check:
     """Whether a change in percent is at most `limit`: passed or failed only where the whole interval says so.
 
@@ -59,7 +73,7 @@ def surely_at_most(name: str, interval: Interval, limit: float, samples: int, re
             remedy = f"use at least {needed:,} (verify.samples = {needed}, and as many held-out pictures)"
         if needed is not None and needed > MOST_SAMPLES:
             remedy = f"it would take about {needed:,}, more than a run may draw; change the limit or the student"
-        told = f"{samples:,} samples cannot tell a change of {interval.value:+.1f} % from the {limit:g} % allowed"
+        told = f"{samples:,} samples cannot tell a change of {change_text(interval.value)} from the {limit:g} % allowed"
         reason = f"{told}, {remedy}; {reason}"
     return Check(name, status, interval.value, limit, "%", reason, interval)
 

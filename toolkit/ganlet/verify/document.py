@@ -76,9 +76,12 @@ def artefact_row(found: Measured, fidelity: FidelityResult) -> dict[str, Any]:
     return row | ({} if found.change_percent is None else {"change_percent": found.change_percent.as_json()})
 
 
-def trust(variety: VarietyResult, memorised: Memorised | None, name: str) -> dict[str, Any]:
-    """Variety, memorisation of artefact `name`, and the warnings that follow; none of these enters the verdict."""
-    unknown = {"status": "not_verified", "reason": "No pictures are held out; set data.holdout above 0."}
+def trust(variety: VarietyResult, memorised: Memorised | None, name: str, why_unknown: str = "") -> dict[str, Any]:
+    """Variety, memorisation of artefact `name`, and the warnings that follow from them and from the teacher.
+
+    `why_unknown`: why nothing is known of memorisation, where that is so.
+    """
+    unknown = {"status": "not_verified", "reason": why_unknown}
     return {
         "variety": variety.as_json(),
         "memorisation": unknown if memorised is None else memorised.as_json(),
@@ -103,5 +106,6 @@ def stage_row(name: str, stage: Stage, fidelity: FidelityResult, run: Path) -> d
         row["run"] = str(stage.folder)
     if name in fidelity.to_teacher:
         row["to_teacher"] = fidelity.to_teacher[name].as_json()
+    if name in fidelity.change_percent:
         row["change_percent"] = fidelity.change_percent[name].as_json()
     return row

@@ -11,11 +11,14 @@ from ganlet.data import PictureSet
 from ganlet.device import Sampler
 from ganlet.device.pictures import to_uint8
 from ganlet.device.runner import Runner
+from ganlet.errors import GanletError
 from ganlet.metrics import Fidelity, Interval, compare, extract, feature_net, paired_change_percent
-from ganlet.verify.checks import Check, surely_at_most
+from ganlet.metrics.contents import PixelSpread
+from ganlet.verify.checks import Check, spread_text, surely_at_most
 from ganlet.verify.kept import Kept
 
 CHUNK = 256
+HELD_OUT, TRAINED_ON = "held-out pictures", "training pictures"
 BASELINES = ("teacher", "transfer")  # a transferred GAN is the teacher of a student that is distilled from it
 Progress = Callable[[int, int], None]
 Features = NDArray[np.float32]
@@ -38,8 +41,8 @@ def choose_reference(pictures: PictureSet, holdout: float, seed: int, samples: i
     """At most `samples` held-out pictures; of the training pictures where the recipe holds none out."""
     train, held = pictures.split(holdout, seed)
     if len(held) >= 2:
-        return Reference("held-out pictures", pictures, evenly(held, samples))
-    return Reference("training pictures", pictures, evenly(train, samples))
+        return Reference(HELD_OUT, pictures, evenly(held, samples))
+    return Reference(TRAINED_ON, pictures, evenly(train, samples))
 
 
 def evenly(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -63,6 +66,8 @@ class FidelityResult:
     """Features (samples, d) of every subject's pictures, in the order of their latents."""
     data: Features
     """Features (pictures, d) of the reference."""
+    pixels: Mapping[str, PixelSpread]
+    """What the pictures of every subject, and of the reference as "data", hold in pixel space."""
 
 
 def measure_fidelity(
@@ -89,11 +94,13 @@ def measure_fidelity(
     def tell(now: int) -> None:
         progress(done + now, in_all)
 
-    data = extract(net, reference.chunks(), tell)
+    pixels = {name: PixelSpread() for name in ("data", *runners)}
+    data = extract(net, pixels["data"].watch(reference.chunks()), tell)
     done += len(data)
     features: dict[str, Features] = {}
     for name, runner in runners.items():
-        features[name] = extract(net, _pictures(runner, seed, samples, kept, drawn_by.get(name)), tell)
+        pictures = pixels[name].watch(_pictures(runner, seed, samples, kept, drawn_by.get(name)))
+        features[name] = extract(net, pictures, tell)
         done += samples
     to_data = {name: compare(f, data, net=net_name, seed=seed) for name, f in features.items()}
     baseline = next((name for name in BASELINES if name in features), None)
@@ -103,8 +110,18 @@ def measure_fidelity(
         for n in others
         if baseline
     }
-    changes = {n: paired_change_percent(to_data[n].fd, to_data[baseline].fd, seed=seed) for n in others if baseline}
-    return FidelityResult(to_data, to_teacher, changes, baseline, features, data)
+    changes = {
+        n: change for n in others if baseline and (change := distance_change(to_data[n], to_data[baseline], seed))
+    }
+    return FidelityResult(to_data, to_teacher, changes, baseline, features, data, pixels)
+
+
+def distance_change(subject: Fidelity, baseline: Fidelity, seed: int) -> Interval | None:
+    """Change of the distance in percent; None where the baseline's cannot be told from 0."""
+    try:
+        return paired_change_percent(subject.fd, baseline.fd, seed=seed)
+    except GanletError:
+        return None
 
 
 def fidelity_checks(
@@ -116,11 +133,13 @@ def fidelity_checks(
     """
     checks = []
     for name in names:
-        change = found.change_percent[name]
-        reason = (
-            f"Frechet distance to {kind} against the {found.baseline}'s on the same {samples} latents, 95 % interval "
-            f"{change.low:+.1f} to {change.high:+.1f} %"
-        )
+        change = found.change_percent.get(name)
+        reason = f"Frechet distance to {kind} against the {found.baseline}'s on the same {samples} latents"
+        if change is None:
+            why = f"{reason}: the {found.baseline}'s distance cannot be told from 0, so there is no change in percent."
+            checks.append(Check(f"fidelity of {name}", "undecided", None, limit_percent, "%", why))
+            continue
+        reason = f"{reason}, 95 % interval {spread_text(change)}"
         checks.append(surely_at_most(f"fidelity of {name}", change, limit_percent, samples, reason))
     return checks
 

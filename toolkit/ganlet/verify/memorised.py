@@ -27,6 +27,8 @@ class Memorised:
     pixels: Memorisation
     features: Memorisation
     sheet: NDArray[np.uint8]
+    training: NDArray[np.float32]
+    """Features (t, d) of the training pictures that were searched."""
 
     def as_json(self) -> dict[str, Any]:
         return {"pixels": self.pixels.as_json(), "features": self.features.as_json()}
@@ -77,7 +79,7 @@ def measure_memorised(
     )
     features = memorisation(fidelity.features[name][:count], known, fidelity.data[held])
     shown = [_Lazy(pictures, indices) for indices in (in_pixels, in_features)]
-    return Memorised(pixels, features, neighbours_sheet(drawn[:count], (pixels, shown[0]), (features, shown[1])))
+    return Memorised(pixels, features, neighbours_sheet(drawn[:count], (pixels, shown[0]), (features, shown[1])), known)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ganlet.verify.checks import Check, Status, at_least, at_most
 
 BATCHES = (1, 4, 7, 64)
 RANGE = 2.0  # of a pixel, from -1 to 1
+LEAST_VARIANCE = (RANGE / 255) ** 2 / 12  # of rounding to 8 bits
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,11 @@ class Parity:
     max_abs: float
     psnr_db: float | None
     """10 log10(4 / mean square); None where the pictures are equal to the bit."""
-    explained: float
-    """1 - mean square / variance of the network's pictures over latents: at most 0 of a grey, or constant, picture."""
+    explained: float | None
+    """1 - mean square / variance of the network's pictures over latents: at most 0 of a grey, or constant, picture.
+
+    None where the network's own pictures differ by less than rounding: there is nothing to explain.
+    """
     batches: dict[str, float]
     """Largest difference per batch size."""
 
@@ -66,6 +70,6 @@ def check_parity(
         reason=f"{artefact.name} against {reference.name}, batches {', '.join(largest)}",
         max_abs=worst,
         psnr_db=psnr_db if square else None,
-        explained=1 - square / max(spread, 1e-12),
+        explained=1 - square / spread if spread > LEAST_VARIANCE else None,
         batches=largest,
     )

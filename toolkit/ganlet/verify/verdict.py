@@ -14,6 +14,7 @@ from ganlet.device.runner import Runner
 from ganlet.device.runtimes import installed_onnxruntimes
 from ganlet.files import MB, sha256_file, write_json
 from ganlet.recipe import Recipe
+from ganlet.verify.absolute import absolute_checks, doubts, finding
 from ganlet.verify.artefacts import (
     ONNX,
     Measured,
@@ -27,6 +28,7 @@ from ganlet.verify.budget import check_budget
 from ganlet.verify.checks import Check
 from ganlet.verify.document import Checks, artefact_row, document, machine, stage_row, trust
 from ganlet.verify.engine import check_engines, engine_hashes
+from ganlet.verify.enough import PICTURES_TO_JUDGE_BY, enough_checks, enough_warnings, few_to_compare
 from ganlet.verify.fidelity import (
     FidelityResult,
     Progress,
@@ -39,10 +41,11 @@ from ganlet.verify.fidelity import (
 from ganlet.verify.kept import Forecast, Kept
 from ganlet.verify.memorised import SAMPLES, Memorised, measure_memorised, searched_in_features
 from ganlet.verify.sheets import write_maps, write_samples
+from ganlet.verify.standing import Standings, measure_standings
 from ganlet.verify.torch_runner import TorchRunner
 from ganlet.verify.variety import COMPRESSED, measure_variety
 
-REVISION = "6"  # of what a report holds and how it judges: reports of another one are made again
+REVISION = "7"  # of what a report holds and how it judges: reports of another one are made again
 
 
 def verify_run(
@@ -72,11 +75,15 @@ def verify_run(
     fidelity, memorised = _looked_at(runners, reference, recipe, progress, kept, files, say)
     stepped = [artefact.name for artefact in artefacts if artefact.precision == "int8"]
     variety = measure_variety(fidelity, runners, reference, recipe.run.seed, stepped)
+    strangers = ["teacher"] if _of_other_pictures(stages, pictures) else []
+    training = None if memorised is None else memorised.training
+    standings = measure_standings(fidelity, variety, reference.kind, training, recipe.run.seed, strangers)
     write_samples(run / "samples", runners, reference, recipe.run.seed)
     write_maps(run / "samples", fidelity, memorised, recipe.run.seed)
     measured = [measure_artefact(artefact, fidelity, recipe, times) for artefact in artefacts]
     engines = check_engines(run)
-    checks = [check for found in measured for check in artefact_checks(found, recipe)]
+    checks = enough_checks(reference, recipe.data.holdout) + absolute_checks(standings)
+    checks += [check for found in measured for check in artefact_checks(found, recipe)]
     checks += _fidelity_checks(fidelity, recipe, reference) + [engine.check for engine in engines]
     report = document(
         recipe,
@@ -85,8 +92,10 @@ def verify_run(
         [artefact_row(found, fidelity) for found in measured] + [engine.row for engine in engines],
         Checks(checks, _budget(run, recipe, stages, measured[0])),
     )
-    report |= trust(variety, memorised, ONNX)
-    report["warnings"] += _of_other_pictures(stages, pictures) + refused
+    report |= {"finding": _finding(checks, standings), "against_data": standings.as_json()}
+    report |= trust(variety, memorised, ONNX, few_to_compare(len(pictures), recipe.data.holdout))
+    first = doubts(standings) + enough_warnings(recipe.data.holdout)
+    report["warnings"] = first + report["warnings"] + _of_other_pictures(stages, pictures) + refused
     report["warnings"] += [f"Data: {note}." for note in pictures.notes]
     report["provenance"] |= {
         "versions": list(stages.values())[-1].config["provenance"]["versions"],
@@ -145,9 +154,15 @@ def _looked_at(
     return fidelity, memorised
 
 
+def _finding(checks: list[Check], standings: Standings) -> str:
+    """What the reader has to know first, in one clause: what failed altogether, else what is too little to judge by."""
+    few = [check.reason.rstrip(".") for check in checks if check.name == PICTURES_TO_JUDGE_BY]
+    return finding(standings) or "; ".join(few)
+
+
 def _fidelity_checks(fidelity: FidelityResult, recipe: Recipe, reference: Reference) -> list[Check]:
     """One for each that is to keep up with a teacher; another domain's teacher says nothing of a transfer's quality."""
-    names = [name for name in fidelity.change_percent if name != "transfer"]
+    names = [name for name in fidelity.to_teacher if name != "transfer"]
     verify = recipe.verify
     return fidelity_checks(fidelity, names, verify.max_drop_percent, verify.samples, reference.kind)
 
