@@ -10,6 +10,7 @@ import typer
 from ganlet import __version__
 from ganlet.cli.app import EXIT_ERROR, EXIT_FAILED, EXIT_INTERRUPTED, app
 from ganlet.cli.streams import lost_output, prepare_streams
+from ganlet.cli.third_parties import third_parties_silenced
 from ganlet.cli.unforeseen import unforeseen
 from ganlet.errors import GanletError, Interrupted
 from ganlet.files import os_reason
@@ -36,7 +37,7 @@ def _version(shown: bool) -> None:
 
 @app.callback()
 def _main(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and warnings of other packages.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -52,7 +53,8 @@ def main() -> None:
     """
     prepare_streams()
     install()
-    code = _run_command()
+    with third_parties_silenced(debug="--debug" in sys.argv[1:]):
+        code = _run_command()
     if (error := lost_output()) is not None:
         reason = f"Cannot write to standard output: {os_reason(error)}"
         code = tell(f"{reason}; the command itself ended with exit code {code}.", EXIT_ERROR)

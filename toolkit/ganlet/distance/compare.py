@@ -7,6 +7,7 @@ from typing import Any
 from ganlet.data.cache import default_cache
 from ganlet.distance.figures import Figures
 from ganlet.distance.measured import Measured, measure
+from ganlet.distance.notes import reading_notes
 from ganlet.distance.sources import Source, open_source
 from ganlet.errors import GanletError
 from ganlet.metrics.features import FEATURES, FeatureNet, feature_net
@@ -63,6 +64,7 @@ def compare_paths(a: Path, b: Path, question: Question, observer: Observer) -> d
     if question.extrapolate:
         with observer.watch("extrapolate", "points") as update:
             figures.extrapolation(update)
+    reading = reading_notes(first, second, figures.found, figures.same_latents)
     if question.save_stats is not None:
         write_statistics(question.save_stats, replace(second.statistics, features_sha256=""))
     return {
@@ -75,7 +77,7 @@ def compare_paths(a: Path, b: Path, question: Question, observer: Observer) -> d
         "a": sides[0].as_json() | {"cached": first.cached},
         "b": sides[1].as_json() | {"cached": second.cached},
         "seed": question.seed,
-        "notes": [*trusted, *figures.notes, *_notes(sides, question)],
+        "notes": [*trusted, *figures.notes, *_notes(sides, question), *reading],
     }
 
 
