@@ -440,7 +440,9 @@ def test_own_pictures_all_the_way(ganlet: Callable[..., Answer], tiny_tables: di
         assert ganlet(verb, recipe, "--run", out)[0] == 0
     assert ganlet("export", out)[0] == 0
     code, text, _ = ganlet("verify", out)
-    assert code == 1 and "18 pictures are held out of 60 (data.holdout = 0.3), and a verdict needs 20" in text
+    assert code == 1 and "18 pictures are held out of 60 (data.holdout = 0.3), and a verdict needs 20" in " ".join(
+        text.split()
+    )
     assert ganlet("sample", out, "--out", tmp_path / "drawn", "-n", 4)[0] == 0
     assert Image.open(tmp_path / "drawn" / "000000.png").size == (16, 16)
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from ganlet import metrics
 from ganlet.data import PictureSet, load_pictures
 from ganlet.device.latents import latents
-from ganlet.report.judgement import closing_words, judge, opening_lines
+from ganlet.report.judgement import basis, closing_words, judge, opening_lines
+from ganlet.report.wording import figure, percent
 from ganlet.verify.absolute import absolute_checks, doubts, finding
-from ganlet.verify.checks import verdict_of
+from ganlet.verify.checks import spread_text, verdict_of
 from ganlet.verify.fidelity import FidelityResult, Reference, measure_fidelity
+from ganlet.verify.parity import check_parity
 from ganlet.verify.standing import Standings, measure_standings
 from ganlet.verify.variety import measure_variety
 
@@ -226,3 +228,24 @@ def test_a_run_next_to_untrained_fails_and_the_same_trained_a_little_passes(
     assert set(trained["against_data"]["subjects"]) == {"teacher", "student", "generator.onnx"}
     page = (finished_run / "report.html").read_text()
     assert f"Failed: {untrained['finding']}" in page.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [((3.2, -1.0, 5.0), "-1.0 to +5.0 %"), ((142432.0, 900.0, 2e5), "+900.0 % to 2,001 times as far"),
+     ((5e3, 2e3, 9e3), "21 times as far to 91 times as far")],
+)  # fmt: skip
+def test_a_change_beyond_sense_is_told_as_a_multiple(change: tuple[float, float, float], expected: str) -> None:
+    interval = metrics.Interval(*change)
+    assert spread_text(interval) == expected
+    report = {
+        "stages": {"teacher": {"parameters": 2}, "student": {"parameters": 1, "change_percent": interval.as_json()}}
+    }
+    told = basis(report)
+    assert "142432" not in told and ("times that of the teacher" in told) == (change[0] > 1000), told
+    assert "142" not in percent(-142432.0) + figure(142432.0, "%") and percent(-3.2) == "\N{MINUS SIGN}3.2 %"
+
+
+def test_parity_with_a_network_that_draws_one_picture_explains_nothing_and_is_no_percentage(kittens: Pictures) -> None:
+    dead = Drawer(np.repeat(kittens[:1], N, 0))
+    assert check_parity(Drawer(np.repeat(kittens[1:2], N, 0)), dead, seed=0).explained is None
