@@ -13,7 +13,7 @@ def figure(value: float | None, unit: str = "", digits: int = 4) -> str:
     """Up to `digits` significant digits, thousands in groups, small powers of ten as 1e-7; never 1e+06."""
     if value is None:
         return DASH
-    if unit in ("%", "points") and abs(value) >= MOST_PERCENT:
+    if unit in ("%", "points") and abs(value) > MOST_PERCENT:
         return _beyond(value, "") + f" {unit}"
     if value == 0:
         text = "0"
@@ -67,7 +67,7 @@ def bounds(known: Interval | None, as_percent: bool = False) -> str:
 
 
 def _signed(value: float) -> str:
-    if abs(value) >= MOST_PERCENT:
+    if abs(value) > MOST_PERCENT:
         return _beyond(value, "+")
     text = f"{value:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
