@@ -12,33 +12,10 @@ from typing import Any
 import pytest
 
 from ganlet.recipe import Recipe, parse_recipe
-from support import Answer, Silent
+from support import TINY, Answer, Silent
 
 # Tiny networks gain nothing from a second thread, and tests run in two processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-TINY: dict[str, Any] = {
-    "run": {"name": "tiny", "seed": 3},
-    "data": {"source": "digits", "size": 16, "channels": 1, "count": 400},
-    "teacher": {
-        "latent": 8,
-        "widths": [12, 6],
-        "critic": {"widths": [6, 8]},
-        "train": {"images": 240, "batch": 8, "checkpoint_steps": 7, "progress_steps": 10, "log_steps": 5},
-    },
-    "distill": {
-        "widths": [6, 4],
-        "alpha": 0.1,
-        "pixel": "l1",
-        "features": 1.0,
-        "critic": "teacher",
-        "init": "teacher",
-        "train": {"images": 240, "batch": 8, "checkpoint_steps": 7, "progress_steps": 10, "log_steps": 5},
-    },
-    "verify": {"samples": 80, "max_drop_percent": 1000.0},
-    "budget": {"training_memory_mib": 64.0, "model_mb": 1.0, "inference_memory_mib": 1000.0, "latency_ms": 1000.0},
-}
-
 
 DECENT: dict[str, Any] = copy.deepcopy(TINY)
 """The tiny recipe, trained until its verdict is passed: TINY trains next to nothing, and fails."""

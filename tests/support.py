@@ -9,6 +9,30 @@ Answer = tuple[int, str, str]
 """Of a command line: exit code, stdout, stderr."""
 
 
+TINY: dict[str, Any] = {
+    "run": {"name": "tiny", "seed": 3},
+    "data": {"source": "digits", "size": 16, "channels": 1, "count": 400},
+    "teacher": {
+        "latent": 8,
+        "widths": [12, 6],
+        "critic": {"widths": [6, 8]},
+        "train": {"images": 240, "batch": 8, "checkpoint_steps": 7, "progress_steps": 10, "log_steps": 5},
+    },
+    "distill": {
+        "widths": [6, 4],
+        "alpha": 0.1,
+        "pixel": "l1",
+        "features": 1.0,
+        "critic": "teacher",
+        "init": "teacher",
+        "train": {"images": 240, "batch": 8, "checkpoint_steps": 7, "progress_steps": 10, "log_steps": 5},
+    },
+    "verify": {"samples": 80, "max_drop_percent": 1000.0},
+    "budget": {"training_memory_mib": 64.0, "model_mb": 1.0, "inference_memory_mib": 1000.0, "latency_ms": 1000.0},
+}
+"""Tables of a tiny recipe, which hardly trains."""
+
+
 class Silent:
     """An observer that remembers what it was told."""
 

@@ -40,7 +40,7 @@ def trials(path: Path, tables: dict[str, Any]) -> list[Trial]:
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[Trial]]:
     import copy
 
-    from conftest import TINY
+    from support import TINY
 
     path = tmp_path_factory.mktemp("study") / "study.sqlite3"
     done = trials(path, copy.deepcopy(TINY))
