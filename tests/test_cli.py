@@ -293,7 +293,8 @@ def test_out_of_memory_says_what_fits(
 # ---------------------------------------------------------------- verdicts, samples, exports
 
 
-def test_verify_exit_codes(ganlet: Callable[..., Answer], run_copy: Path) -> None:
+def test_verify_exit_codes(ganlet: Callable[..., Answer], decent_run: Path, tmp_path: Path) -> None:
+    run_copy = Path(shutil.copytree(decent_run, tmp_path / "run"))
     assert ganlet("verify", run_copy)[0] == 0
     recipe = (run_copy / "recipe.toml").read_text()
     (run_copy / "recipe.toml").write_text(recipe.replace("model_mb = 1.0", "model_mb = 0.001"))

@@ -104,9 +104,15 @@ def test_a_refused_run_in_a_new_folder_leaves_no_folder(
 def test_verify_judges_by_the_recipe_of_the_run_after_a_refused_one(
     ganlet: Callable[..., Answer], run_copy: Path, elsewhere: Path
 ) -> None:
+    def limits(report: dict[str, Any]) -> list[tuple[str, float | None]]:
+        return [(row["name"], row["limit"]) for row in report["budget"]]
+
+    before = json.loads((run_copy / "report.json").read_text())
     expect_refused(ganlet("run", elsewhere / "budget.toml", "--out", run_copy))
+    (run_copy / "report.json").unlink()
     code, out, _ = ganlet("verify", run_copy, "--json")
-    assert code == 0 and json.loads(out.splitlines()[-1])["verdict"] == "passed"
+    report = json.loads(out.splitlines()[-1])
+    assert code == 1 and limits(report) == limits(before) and limits(report)
 
 
 # ---------------------------------------------------------------- --json
