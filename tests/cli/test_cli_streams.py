@@ -1,6 +1,7 @@
 """Standard streams that are closed, full or without a reader, and how a command ends."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from rich.table import Table
 from ganlet.cli.app import print_tables
 from ganlet.cli.unforeseen import unforeseen
 from ganlet.errors import GanletError
-from support import Answer
+from support import Answer, expect_refused
 
 HELPED = 'import sys; sys.argv = ["ganlet", "fid", "a", "b"]\nfrom ganlet import cli\n'
 CALLS = "cli.app = lambda **words: {}\ncli.main()"
@@ -123,3 +124,32 @@ def test_a_table_in_a_pipe_is_whole(
     print_tables(table)
     out = capsys.readouterr().out
     assert "1,234.56 (1,200.00 to 1,300.00)" in out and "measured on 5,000 samples of two sets" in out
+
+
+@pytest.mark.parametrize("command", ["run", "verify", "export", "sample", "report", "budget", "fid", "import"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket"])
+def test_a_pipe_or_a_device_is_refused_by_every_command(
+    command: str, kind: str, ganlet: Callable[..., Answer], tmp_path: Path
+) -> None:
+    path = Path("/dev/zero")
+    if kind == "pipe":
+        path = tmp_path / "pipe.toml"
+        os.mkfifo(path)
+    if kind == "socket":
+        path = tmp_path / "s"
+        socket.socket(socket.AF_UNIX).bind(os.path.relpath(path))
+    expect_refused(ganlet(command, path, *([tmp_path] * (command == "fid"))), "pipe or a device")
+
+
+def test_a_recipe_of_many_megabytes_is_refused_unread(ganlet: Callable[..., Answer], tmp_path: Path) -> None:
+    (tmp_path / "big.toml").write_text("#" * 4_000_000)
+    expect_refused(ganlet("train", tmp_path / "big.toml"), "4,000,000 bytes")
+
+
+@pytest.mark.parametrize("key", ["teacher.widths", "teacher.critic.widths", "distill.widths"])
+def test_widths_beyond_any_network_are_a_fault_of_the_recipe(
+    key: str, ganlet: Callable[..., Answer], tmp_path: Path
+) -> None:
+    recipe = Path(__file__).parents[2] / "recipes/digits-smoke.toml"
+    code, _, err = ganlet("budget", recipe, "--set", f"{key}=[1000000000, 1000000000]")
+    assert code == 2 and key in err and "65536" in err and "traceback" not in err.lower()

@@ -9,7 +9,7 @@ import typer
 
 from ganlet import __version__
 from ganlet.cli.app import EXIT_ERROR, EXIT_FAILED, EXIT_INTERRUPTED, app
-from ganlet.cli.streams import lost_output, prepare_streams
+from ganlet.cli.streams import lost_output, prepare_streams, refuse_pipes
 from ganlet.cli.third_parties import third_parties_silenced
 from ganlet.cli.unforeseen import unforeseen
 from ganlet.errors import GanletError, Interrupted
@@ -64,6 +64,7 @@ def main() -> None:
 def _run_command() -> int:
     """The exit code of the command of this process's arguments. Faults are reported on standard error."""
     try:
+        refuse_pipes(sys.argv[1:])
         app(standalone_mode=True, prog_name="ganlet")
     except SystemExit as stop:
         return _exit_code_of(stop)

@@ -2,9 +2,14 @@
 
 import io
 import os
+import stat
 import sys
+from collections.abc import Iterable
 from errno import EIO, EPIPE
+from pathlib import Path
 from typing import TextIO
+
+from ganlet.errors import GanletError
 
 READER_LEFT = (EPIPE, EIO)
 """errno of a write to a pipe that nobody reads, and to a terminal that was closed."""
@@ -64,6 +69,21 @@ def _patient(stream: TextIO | None, number: int) -> TextIO:
         return stream
     encoding, lines = stream.encoding, stream.line_buffering
     return PatientText(stream.detach(), encoding=encoding, errors="backslashreplace", line_buffering=lines)
+
+
+def refuse_pipes(words: Iterable[str]) -> None:
+    """Raise GanletError where an argument names a pipe or a device.
+
+    Reading one can last for ever, and no file format here can be written to one. Every command is covered at once.
+    """
+    for word in words:
+        path = word.partition("=")[2] if word.startswith("--") else word
+        try:
+            mode = Path(path).stat().st_mode if path else 0
+        except (OSError, ValueError):  # no path at all, or one that its command has a sentence for
+            continue
+        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+            raise GanletError(f"{path} is a pipe or a device, expected an ordinary file or folder; name one of these.")
 
 
 def lost_output() -> OSError | None:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ganlet.recipe.sections import (
     Augmentation,
+    Channels,
     Critic,
     Fraction,
     Importance,
@@ -58,7 +59,7 @@ class Lessons(Section):
 class Distill(Network, Lessons):
     teacher_run: str | None = Field(default=None, alias="from")
     """Run or stage folder of the teacher; the teacher of this recipe unless told."""
-    widths: Annotated[tuple[Positive, ...], Field(max_length=8)] = ()
+    widths: Annotated[tuple[Channels, ...], Field(max_length=8)] = ()
     """Channels after each transposed convolution but the last; either this or `width` is given."""
     width: Annotated[float, Field(gt=0, le=1)] | None = None
     """Every width as a fraction of the teacher's, with the teacher's strides and kernels."""

@@ -1,6 +1,7 @@
 """The text of a recipe as TOML tables: encodings as editors write them, and backslashes as Windows writes paths."""
 
 import re
+import stat
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,14 @@ from ganlet.errors import GanletError, printable
 from ganlet.files import text_of
 
 ESCAPED = "\b\t\n\f\r"  # what \b \t \n \f \r in double quotes become
+MOST_BYTES = 1_000_000  # of a recipe; the longest that is shipped has some thousand
 REMEDY = "write the path with forward slashes or in single quotes"
 
 
 def read_tables(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises GanletError when it is missing, no text, or no TOML."""
     try:
-        content = path.read_bytes()
+        content = _content_of(path)
     except FileNotFoundError as error:
         raise GanletError(
             f"Recipe {path} does not exist; give the path of a .toml file, such as those in recipes/."
@@ -42,6 +44,16 @@ def read_tables(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # tomllib's own error, and numbers or nesting past all measure
         hint = _backslash_hint(text, str(error)) or "mend that line"
         raise GanletError(f"Recipe {path} is not valid TOML: {error}; {hint}.") from error
+
+
+def _content_of(path: Path) -> bytes:
+    """The bytes of a recipe. Raises OSError, and GanletError for what is no file of a recipe's size."""
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
+        raise GanletError(f"Recipe {path} is a pipe or a device, expected a file; save the recipe to one.")
+    if about.st_size > MOST_BYTES:
+        raise GanletError(f"Recipe {path} has {about.st_size:,} bytes, expected at most {MOST_BYTES:,}; give a recipe.")
+    return path.read_bytes()
 
 
 def parse_value(text: str) -> Any:
