@@ -153,3 +153,4 @@ def test_widths_beyond_any_network_are_a_fault_of_the_recipe(
     recipe = Path(__file__).parents[2] / "recipes/digits-smoke.toml"
     code, _, err = ganlet("budget", recipe, "--set", f"{key}=[1000000000, 1000000000]")
     assert code == 2 and key in err and "65536" in err and "traceback" not in err.lower()
+    assert "at least 1 item" not in err

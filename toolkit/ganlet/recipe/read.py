@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
@@ -23,6 +23,9 @@ from ganlet.recipe.faults import (
 from ganlet.recipe.text import parse_value, path_faults, read_tables
 from ganlet.recipe.useless import useless_keys
 from ganlet.recipe.whole import Recipe
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 OFF = "off"  # the value of a whole section in an override that takes it away
 
@@ -73,6 +76,7 @@ def parse_recipe(tables: dict[str, Any], origin: str = "recipe") -> Recipe:
             sections[name] = _validate(field.annotation, tables[name])
         except ValidationError as error:
             found = [fault for fault in error.errors(include_url=False) if not of_another_member(fault)]
+            found = [fault for fault in found if not _counts_the_faulty(fault, found)]
             faults += [sentence(name, field.annotation, fault) for fault in found]
             sections[name] = _without_faults(field.annotation, tables[name], found)
         except (ValueError, RecursionError) as error:
@@ -81,6 +85,14 @@ def parse_recipe(tables: dict[str, Any], origin: str = "recipe") -> Recipe:
     faults = list(dict.fromkeys([*faults, *contradictions(sections), *useless_keys(sections)]))
     _raise_faults(origin, faults)
     return Recipe(**sections)
+
+
+def _counts_the_faulty(fault: "ErrorDetails", faults: "list[ErrorDetails]") -> bool:
+    """Whether a list is called too short only since pydantic leaves its faulty items out of the count."""
+    place = fault["loc"]
+    return fault["type"] == "too_short" and any(
+        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in faults
+    )
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
