@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -307,3 +308,16 @@ def trained_stage(recipe: Recipe, source: Stage, folder: Path, plan: Plan | None
     fill = distill_weights(recipe, source)
     made = plan or distill_plan(recipe, source)
     return train_stage(made, fill, reals, folder, run=recipe.run, provenance={"key": "k"})
+
+
+def test_a_plan_builds_no_network(make_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of widths of 20,000 it would take gigabytes, before a forecast could say so."""
+    from ganlet.preflight import plans_of
+
+    def build(config: Any) -> Any:
+        raise AssertionError("a network was built")
+
+    recipe = make_recipe(teacher__widths=[20_000, 20_000], distill__widths=[20_000, 20_000])
+    monkeypatch.setattr("ganlet.models.build_generator", build)
+    monkeypatch.setattr("ganlet.compress.distill.build_generator", build, raising=False)
+    assert [plan.stage for plan in plans_of(recipe)] == ["teacher", "student"]

@@ -152,6 +152,7 @@ def test_damaged_statistics(ganlet: Call, net: Path, pictures: Pictures, tmp_pat
     header += f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({10**14},), }}".ljust(117).encode() + b"\n"
     with zipfile.ZipFile(tmp_path / "claims.npz", "w") as archive:
         archive.writestr("mu.npy", header)
+        archive.writestr("sigma.npy", header)
     expect_refused(ganlet("fid", a, tmp_path / "claims.npz", "--features", net), "claims.npz", "is not a whole .npz")
 
 

@@ -226,7 +226,6 @@ def study_name(recipe: Recipe, place: Workplace, source: Stage) -> str:
 def asker(recipe: Recipe, search: Search, source: Stage) -> Callable[[Any], Point]:
     """What draws a point of a trial. Raises GanletError where students can start as the recipe wants in no way."""
     from ganlet.compress.distill import distill_plan
-    from ganlet.models import build_generator
     from ganlet.models.config import partners
     from ganlet.models.init import can_start_from
     from ganlet.training.load import generator_config_of
@@ -235,7 +234,7 @@ def asker(recipe: Recipe, search: Search, source: Stage) -> Callable[[Any], Poin
     assert base is not None
     narrow = base.model_copy(update={"widths": (1,) * len(base.widths), "init": "random"})
     student = distill_plan(recipe.model_copy(update={"distill": narrow}), source).generator
-    obstacle = can_start_from(build_generator(student), build_generator(teacher))
+    obstacle = can_start_from(student, teacher)
     if obstacle and "random" not in search.init:
         raise GanletError(f'search.init = ["teacher"] is not possible: {obstacle}; add "random".')
     most = [None if p is None else teacher.widths[p] for p in partners(student, teacher)[:-1]]

@@ -5,7 +5,7 @@ from ganlet.compress.freeze import require_penalty_is_valid, require_same_pictur
 from ganlet.compress.importance import channel_scores, require_importance
 from ganlet.errors import GanletError
 from ganlet.losses.perceptual import weights_path
-from ganlet.models import Critic, Generator, GeneratorConfig, build_generator, copy_strongest_channels, hidden_pairs
+from ganlet.models import Critic, Generator, GeneratorConfig, copy_strongest_channels, hidden_pairs
 from ganlet.models.init import can_start_from
 from ganlet.recipe import Distill, Recipe
 from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
@@ -25,7 +25,7 @@ def distill_plan(recipe: Recipe, source: Stage) -> Plan:
     require_penalty_is_valid(distill.loss, critic, source)
     if distill.init == "teacher":
         require_importance(distill.importance, teacher)
-        obstacle = can_start_from(build_generator(student), build_generator(teacher))
+        obstacle = can_start_from(student, teacher)
         if obstacle:
             raise GanletError(f'distill.init = "teacher" is not possible: {obstacle}; set distill.init = "random".')
     for term in ("adapters", "relation"):

@@ -17,10 +17,12 @@ from ganlet.files import atomic_path
 from ganlet.metrics.frechet import Moments
 
 SCHEMA = 1
-MAX_BYTES = 2 * 2**30  # of an unpacked file: 16,000 features
+MAX_BYTES = 520 * 2**20  # of what is read of a file, unpacked: 8,192 features in float64
 LARGEST = 1e100  # its square is still a float64
 SYMMETRY = 1e-6  # allowed relative difference of sigma from its transpose
 TEXTS = ("net", "protocol", "data_sha256", "features_sha256")
+READ = ("mu", "sigma", "count", *TEXTS)
+"""Members that are read; others stay packed."""
 UNKNOWN = 0  # count of a file that does not tell it
 
 
@@ -58,12 +60,6 @@ def read_statistics(path: Path) -> Statistics:
     shapes, hold NaN or infinity, or sigma is no covariance.
     """
     held = _load(path)
-    for name in ("mu", "sigma"):
-        if name not in held:
-            raise GanletError(
-                f"{path} holds {', '.join(sorted(held)) or 'nothing'}, expected mu and sigma, as `ganlet fid "
-                "--save-stats` or pytorch-fid write them."
-            )
     mean, covariance = _numbers(path, held["mu"]), _numbers(path, held["sigma"])
     if mean.ndim != 1 or len(mean) == 0 or covariance.shape != (len(mean), len(mean)):
         raise GanletError(
@@ -106,11 +102,18 @@ def require_same_protocol(a: Statistics, b: Statistics, name_a: str, name_b: str
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            unpacked_bytes = sum(member.file_size for member in archive.infolist())
+            members = [(member.filename.removesuffix(".npy"), member.file_size) for member in archive.infolist()]
+        names = {name for name, _ in members}
+        if not {"mu", "sigma"} <= names:
+            raise GanletError(
+                f"{path} holds {', '.join(sorted(names)) or 'nothing'}, expected mu and sigma, as `ganlet fid "
+                "--save-stats` or pytorch-fid write them."
+            )
+        unpacked_bytes = sum(size for name, size in members if name in READ)
         if unpacked_bytes > MAX_BYTES:
             raise GanletError(f"{path} unpacks to {unpacked_bytes} bytes, expected at most {MAX_BYTES}; make it again.")
         with np.load(path, allow_pickle=False) as opened:
-            return {name: opened[name] for name in opened.files}
+            return {name: opened[name] for name in opened.files if name in READ}
     except OSError as error:
         raise GanletError(f"Cannot read {path} ({error.strerror or error}); check the path.") from error
     except GanletError:
@@ -125,7 +128,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
 def _numbers(path: Path, array: NDArray[Any]) -> NDArray[np.float64]:
     if array.dtype.kind not in "fiu":
         raise GanletError(f"{path} holds mu and sigma of {array.dtype}, expected floats; make it again.")
-    numbers = array.astype(np.float64)
+    numbers = array.astype(np.float64, copy=False)
     if not np.isfinite(numbers).all():
         raise GanletError(f"{path} holds values that are not finite numbers; make it again from the pictures.")
     if np.abs(numbers).max(initial=0.0) > LARGEST:

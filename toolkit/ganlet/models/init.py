@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ganlet.models.config import partners
+from ganlet.models.config import GeneratorConfig, partners
 from ganlet.models.dcgan import Generator
 
 
@@ -107,15 +107,15 @@ def _copy_values(mine: Tensor | None, theirs: Tensor | None, chosen: Tensor) -> 
         mine.copy_(theirs[chosen])
 
 
-def can_start_from(student: Generator, teacher: Generator) -> str | None:
-    """None when `copy_strongest_channels` applies, else what stands in its way."""
+def can_start_from(student: GeneratorConfig, teacher: GeneratorConfig) -> str | None:
+    """None when `copy_strongest_channels` applies to networks of these configs, else what stands in its way."""
     for name in ("family", "latent", "norm", "channels"):
-        mine, theirs = getattr(student.config, name), getattr(teacher.config, name)
+        mine, theirs = getattr(student, name), getattr(teacher, name)
         if mine != theirs:
             return f"the student's {name} {mine} differs from the teacher's {theirs}"
-    if student.config.spectral or teacher.config.spectral:
+    if student.spectral or teacher.spectral:
         return "spectral normalisation in a generator cannot be cut by channels"
-    pairs = enumerate(partners(student.config, teacher.config)[:-1])
-    if any(p is not None and student.config.widths[i] > teacher.config.widths[p] for i, p in pairs):
-        return f"the student's widths {student.config.widths} exceed the teacher's {teacher.config.widths}"
+    pairs = enumerate(partners(student, teacher)[:-1])
+    if any(p is not None and student.widths[i] > teacher.widths[p] for i, p in pairs):
+        return f"the student's widths {student.widths} exceed the teacher's {teacher.widths}"
     return None
