@@ -8,6 +8,7 @@ holds within a convolution is counted instead: its allocator sees it.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -43,6 +44,7 @@ Place = Literal["cuda", "cpu"]
 STEPS = 2  # the second step is the first that finds gradients and optimiser state of the one before
 CRITIC_UPDATES = 2  # of a step: the third and those after it find what the second found
 TIMELINE_POINTS = 200
+FORECASTS_KEPT = 64
 FEATURE_NET = "feature net"
 APART = ("teacher", "perceptual", "average", "best")  # networks that are not trained, each a part of its own
 
@@ -87,11 +89,12 @@ class Forecast:
         return asdict(self) | {"card_mib": self.card_mib}
 
 
+@lru_cache(maxsize=FORECASTS_KEPT)
 def forecast(plan: Plan, place: Place = "cuda") -> Forecast:
     """Run two steps of `plan` on fake tensors and replay what they allocate on a card, or on the processor.
 
-    Of a plan whose frozen layers thaw these are steps of its last phase. Raises GanletError naming the stage when an
-    operator has no fake implementation.
+    It takes a second or more, so that the same plan is forecast once in a process. Of a plan whose frozen layers thaw
+    these are steps of its last phase. Raises GanletError naming the stage when an operator has no fake implementation.
     """
     tracker = LiveStorages(workspace_bytes if place == "cpu" else None)
     plan = plan.thawed()

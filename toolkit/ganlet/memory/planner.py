@@ -56,21 +56,25 @@ def recommended(found: list[Option], wanted_batch: int) -> Option | None:
 def largest_batch(plan: Plan, limit_mib: float, place: Place, need: Need = needed_mib) -> tuple[int, Forecast] | None:
     """The largest batch whose forecast stays within `limit_mib`, by bisection; None when the smallest does not.
 
-    The plan's own batch is tried first: what is reserved grows in blocks, so that it is not left to the bisection.
+    The plan's own batch is tried first, since its forecast is mostly known, then the largest or the smallest there is.
     """
-    smallest = forecast(plan.with_train(batch=SMALLEST_BATCH * plan.train.accumulate), place)
-    if need(smallest) > limit_mib:
+    own = forecast(plan, place)
+    end = LARGEST_BATCH if need(own) <= limit_mib else SMALLEST_BATCH * plan.train.accumulate
+    other = own if own.batch == end else forecast(plan.with_train(batch=end), place)
+    low, high = sorted((own, other), key=lambda found: found.batch)
+    if need(low) > limit_mib:
         return None
-    fits, best, above = smallest.batch, smallest, LARGEST_BATCH + 1
-    guess = max(plan.train.batch, 2 * fits)
-    while above - fits > (closeness := max(1, fits // 32)):  # a batch that is right within three percent
-        tried = forecast(plan.with_train(batch=min(max(guess, fits + closeness), above - 1)), place)
+    if need(high) <= limit_mib:
+        return high.batch, high
+    best, above, tried = low, high, high
+    while above.batch - best.batch > (closeness := max(1, best.batch // 32)):  # right within three percent
+        guess = _interpolated(low, tried, limit_mib, need)
+        tried = forecast(plan.with_train(batch=min(max(guess, best.batch + closeness), above.batch - 1)), place)
         if need(tried) <= limit_mib:
-            fits, best = tried.batch, tried
+            best = tried
         else:
-            above = tried.batch
-        guess = _interpolated(smallest, tried, limit_mib, need)
-    return fits, best
+            above = tried
+    return best.batch, best
 
 
 def require_weights_fit(found: Forecast, limit_mib: float, what: str) -> None:
@@ -105,12 +109,10 @@ def _by_parts(way: Way, wanted_batch: int, limit_mib: float, place: Place) -> It
         parts *= 2
 
 
-def _interpolated(smallest: Forecast, tried: Forecast, limit_mib: float, need: Need) -> int:
+def _interpolated(low: Forecast, tried: Forecast, limit_mib: float, need: Need) -> int:
     """The batch at the limit, if memory grew with the batch along a line through both forecasts."""
-    slope = (need(tried) - need(smallest)) / max(1, tried.batch - smallest.batch)
-    if slope <= 0:
-        return 2 * tried.batch
-    return int(smallest.batch + (limit_mib - need(smallest)) / slope)
+    slope = (need(tried) - need(low)) / (tried.batch - low.batch)
+    return int(low.batch + (limit_mib - need(low)) / slope) if slope > 0 else 2 * tried.batch
 
 
 def _mib(size_mib: float) -> str:
