@@ -13,7 +13,16 @@ import pytest
 
 from ganlet import files
 from ganlet.errors import Busy, GanletError
-from ganlet.files import atomic_path, claimed, read_json, sha256_file, write_bytes, write_json, write_text
+from ganlet.files import (
+    MOST_JSON_BYTES,
+    atomic_path,
+    claimed,
+    read_json,
+    sha256_file,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -170,3 +179,17 @@ def test_a_folder_that_cannot_be_made_is_a_refused_write(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(GanletError, match="Cannot write"), claimed(tmp_path / "file" / "run"):
         pass
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "huge"])
+def test_json_that_is_no_file_of_ours_is_not_waited_for_or_read(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as stream:
+            stream.truncate(MOST_JSON_BYTES + 1)
+    with pytest.raises(GanletError, match="is not readable JSON .*expected one of at most"):
+        read_json(path)

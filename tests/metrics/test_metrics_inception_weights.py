@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -151,3 +152,13 @@ def test_class_probabilities_sum_to_one(inception_file: Path) -> None:
     expected = torch.softmax(torch.from_numpy(features) @ torch.load(inception_file)["fc.weight"].double().T, 1)
     assert found.shape == (4, 1008)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_a_pipe_is_not_waited_for(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = tmp_path / "weights.pth"
+    os.mkfifo(pipe)
+    if by == "variable":
+        monkeypatch.setenv("GANLET_INCEPTION_WEIGHTS", str(pipe))
+    with pytest.raises(GanletError, match="a pipe or a device"):
+        find_weights(pipe if by == "option" else None)

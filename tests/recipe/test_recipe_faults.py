@@ -534,3 +534,25 @@ def test_a_search_for_frozen_layers_is_read_with_its_defaults() -> None:
     transfer = parse_recipe(tables).transfer
     assert transfer is not None and transfer.is_searched and transfer.freeze_generator == 2
     assert transfer.auto.memory_mib is None and transfer.auto.tolerance_percent > 0
+
+
+def test_a_file_of_nothing_but_faults_is_told_in_a_page(tables: Tables) -> None:
+    """Unknown sections, unknown keys and values of any length: some lines, and how many there are in all."""
+    tables |= {f"section{number}": {} for number in range(3000)}
+    tables["teacher"] |= {f"key{number}": 1 for number in range(3000)}
+    tables["data"]["source"] = "x" * 100_000
+    tables["x" * 100_000] = {}
+    with pytest.raises(GanletError, match="has 6,002 faults") as raised:
+        parse_recipe(tables)
+    lines = str(raised.value).splitlines()
+    assert len(lines) <= 60 and all(len(line) <= 410 for line in lines) and "more" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    "value", [10**400, 10**5000, float("inf"), "9" * 5000], ids=["400 digits", "5000 digits", "infinite", "text"]
+)
+def test_numbers_that_no_training_has(tables: Tables, value: Any) -> None:
+    tables["teacher"]["train"] = {"images": value}
+    with pytest.raises(GanletError, match=r"teacher(\.train\.images)?: ") as raised:
+        parse_recipe(tables)
+    assert "set_int_max_str_digits" not in str(raised.value) and len(str(raised.value)) < 500

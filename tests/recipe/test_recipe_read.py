@@ -404,3 +404,20 @@ def test_a_run_may_have_a_name_of_any_alphabet(path: Path, tmp_path: Path, name:
     (tmp_path / recipe.run.name).mkdir()
     save_recipe(recipe, tmp_path / recipe.run.name / "recipe.toml")
     assert load_recipe(tmp_path / name / "recipe.toml").run.name == name
+
+
+def test_a_number_of_thousands_of_digits_brings_no_advice_of_python(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(f"[run]\nname = {'9' * 5000}\n")
+    with pytest.raises(GanletError) as raised:
+        load_recipe(path)
+    assert "sys." not in str(raised.value) and len(str(raised.value)) < 500
+
+
+def test_an_override_of_any_length_is_told_in_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('[run]\nname = "a"\n')
+    for override in ("x" * 5000, "run." + "x" * 5000 + "=1", "run.name.y=" + "z" * 5000):
+        with pytest.raises(GanletError) as raised:
+            load_recipe(path, [override])
+        assert all(len(line) < 500 for line in str(raised.value).splitlines())

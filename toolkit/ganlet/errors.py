@@ -59,7 +59,7 @@ class Interrupted(GanletError):
 _STEERING = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")  # colours of a terminal, control characters
 _ADVICE = re.compile(
     r"pickle|weights_only|unsafe|https?://|\bplease\b|\bsee (also|the doc)|report (this|it)|\btry (to|again|using)\b|"
-    r"\byou (can|may|could|should|must|need|trust)|\bset `|re-?running|\bif you\b",
+    r"set_int_max_str_digits|\byou (can|may|could|should|must|need|trust)|\bset `|re-?running|\bif you\b",
     re.IGNORECASE,
 )
 
@@ -78,4 +78,9 @@ def words_of(error: BaseException | str, limit: int = 200) -> str:
     parts = re.split(r"(?<=[.!?;]) ", lines[0]) if lines else []
     plain = " ".join(part for part in parts if not _ADVICE.search(part)).rstrip(" .:;,!")
     name = "no reason given" if isinstance(error, str) else type(error).__name__
-    return (plain if len(plain) <= limit else plain[: limit - 3].rstrip() + "...") or name
+    return shortened(plain, limit) or name
+
+
+def shortened(text: str, limit: int = 200) -> str:
+    """`text` as it is, or where it is longer than `limit` its beginning and "..." in as many characters."""
+    return text if len(text) <= limit else text[: limit - 3].rstrip() + "..."

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from ganlet.errors import Busy, GanletError, words_of
 
 MB = 10**6
 MIB = 2**20
+MOST_JSON_BYTES = 64 * MIB  # of a file of ours: a search of a thousand trials has some MiB
 FULL = {errno.ENOSPC, errno.EDQUOT}
 """errno where no space is left: advice to free some is for these alone."""
 MOST_PREFIX_BYTES = 100  # of a temporary name: some file systems allow 143 bytes in all
@@ -218,6 +220,13 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises GanletError when it is missing or damaged."""
     try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MOST_JSON_BYTES:
+            fault = f"it has {about.st_size:,} bytes" if stat.S_ISREG(about.st_mode) else "it is no regular file"
+            raise GanletError(
+                f"{path} is not readable JSON ({fault}, expected one of at most {MOST_JSON_BYTES:,} bytes); restore it "
+                "or make it again."
+            )
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise GanletError(f"{path} does not exist; check the path, or make it again with `ganlet run`.") from error

@@ -4,7 +4,8 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from ganlet.artifact import Stage, find_stage
 from ganlet.device.footprint import measure
 from ganlet.errors import Busy, GanletError
-from ganlet.files import MB, claimed, write_bytes, write_json, write_text
+from ganlet.files import MB, claimed, read_json, write_bytes, write_json, write_text
 from ganlet.observer import Hushed, Observer
 from ganlet.pipeline import STEPS, distill
 from ganlet.recipe import Recipe, Search, save_recipe
@@ -274,10 +275,18 @@ def write_document(recipe: Recipe, run: Path, trials: list[Trial], ask: Callable
         "features": recipe.verify.features,
         "samples": recipe.search.samples if recipe.search else 0,
         "trials": rows,
-        "chosen": None,
+        "chosen": _chosen_before(run / FOLDER / "search.json", {row["number"] for row in rows}),
     }
     write_json(run / FOLDER / "search.json", document)
     return document
+
+
+def _chosen_before(path: Path, numbers: Collection[int]) -> int | None:
+    """The trial that an earlier call chose, whose recipe is in best.toml: a refused --pick leaves it chosen."""
+    with suppress(GanletError, TypeError, KeyError):
+        chosen = read_json(path)["chosen"]
+        return chosen if chosen in numbers else None
+    return None
 
 
 def write_choice(

@@ -5,7 +5,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from ganlet.errors import printable
+from ganlet.errors import printable, shortened
 from ganlet.files import os_reason
 
 MOST_CHARACTERS = 300  # of another library's message
@@ -22,9 +22,8 @@ def _what_happened(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         about = f" {printable(error.filename)}" if error.filename is not None else ""
         return f"The system refused to read or write{about}: {os_reason(error)}"
-    message = " ".join(printable(error).split())
-    shortened = message if len(message) <= MOST_CHARACTERS else f"{message[:MOST_CHARACTERS]} ..."
-    return f"Ganlet met a fault of its own ({type(error).__name__}{': ' * bool(shortened)}{shortened})"
+    message = shortened(" ".join(printable(error).split()), MOST_CHARACTERS)
+    return f"Ganlet met a fault of its own ({type(error).__name__}{': ' * bool(message)}{message})"
 
 
 def _where_the_traceback_is(error: BaseException) -> str:

@@ -41,6 +41,11 @@ def find_weights(explicit: Path | None, weights_name: str = "") -> WeightsFile:
     if named is None and weights_name:
         raise GanletError(f"Other weights, {weights_name!r}, need their file; give it with --weights or {VARIABLE}.")
     path = named or _cached()
+    if path.exists() and not path.is_file():
+        raise GanletError(
+            f"The Inception weights {path} are no file but a folder, a pipe or a device; give the file "
+            f"{FILE_NAME} with --weights or {VARIABLE}."
+        )
     try:
         sha256 = sha256_file(path)
     except OSError as error:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from ganlet.errors import shortened
 from ganlet.recipe.compressing import Distill
 from ganlet.recipe.sections import FIRST_SIZE_PX, AutoFreeze, Critic, Data, Export, Network, Teacher, Transfer
 from ganlet.recipe.steps import lesson_faults, step_faults, training_faults
@@ -152,7 +153,15 @@ def sentence(section: str, annotation: Any, fault: Any) -> str:
         told = "input should be " + " or ".join([*map(repr, _words(annotation, place)), "a table"])
     if path == "data.size" and fault["type"] in ("greater_than_equal", "less_than_equal"):
         told += f" ({_nearest_size(fault['input'])})"
-    return f"{path}: {told}, got {fault['input']!r}"
+    return f"{path}: {told}, got {_shown(fault['input'])}"
+
+
+def _shown(value: Any) -> str:
+    """A value as it stands in a recipe, shortened. A whole number may have more digits than Python writes out."""
+    try:
+        return shortened(repr(value), 100)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _words(annotation: Any, place: Sequence[Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, shortened, words_of
 from ganlet.files import write_text
 from ganlet.recipe.faults import (
     DECISIVE,
@@ -27,6 +27,8 @@ from ganlet.recipe.whole import Recipe
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+MOST_SHOWN = 50  # faults of a recipe; more are a file that is no recipe
+MOST_CHARACTERS = 400  # of one of them
 OFF = "off"  # the value of a whole section in an override that takes it away
 
 
@@ -54,19 +56,21 @@ def _paths(recipe: Recipe) -> dict[str, str]:
 
 def _raise_faults(origin: str, faults: Sequence[str]) -> None:
     if faults:
+        rest = [f"and {len(faults) - MOST_SHOWN:,} more"] if len(faults) > MOST_SHOWN else []
         raise GanletError(
-            f"Recipe {origin} has {len(faults)} fault{'s' * (len(faults) > 1)}; mend each and run again:", *faults
+            f"Recipe {origin} has {len(faults):,} fault{'s' * (len(faults) > 1)}; mend each and run again:",
+            *(shortened(fault, MOST_CHARACTERS) for fault in faults[:MOST_SHOWN]),
+            *rest,
         )
 
 
 def parse_recipe(tables: dict[str, Any], origin: str = "recipe") -> Recipe:
     """Check tables (as TOML gives them) and build the recipe. Raises GanletError with all faults, a line each."""
     sections: dict[str, Any] = {}
-    faults = [
-        f"{name}: unknown section{nearest(name, valid_keys(Recipe))}"
-        for name in tables
-        if name not in Recipe.model_fields
-    ]
+    unknown = [name for name in tables if name not in Recipe.model_fields]
+    # Looking for the nearest name takes time that a file of nothing else would multiply.
+    faults = [f"{name}: unknown section{nearest(name, valid_keys(Recipe))}" for name in unknown[:MOST_SHOWN]]
+    faults += [f"{name}: unknown section" for name in unknown[MOST_SHOWN:]]
     for name, field in Recipe.model_fields.items():
         if name not in tables:
             if field.is_required():
@@ -77,10 +81,11 @@ def parse_recipe(tables: dict[str, Any], origin: str = "recipe") -> Recipe:
         except ValidationError as error:
             found = [fault for fault in error.errors(include_url=False) if not of_another_member(fault)]
             found = [fault for fault in found if not _counts_the_faulty(fault, found)]
-            faults += [sentence(name, field.annotation, fault) for fault in found]
+            faults += [sentence(name, field.annotation, fault) for fault in found[:MOST_SHOWN]]
+            faults += [".".join(map(str, [name, *fault["loc"]])) for fault in found[MOST_SHOWN:]]
             sections[name] = _without_faults(field.annotation, tables[name], found)
         except (ValueError, RecursionError) as error:
-            faults.append(f"{name}: {error}")
+            faults.append(f"{name}: {words_of(error)}")
             sections[name] = None
     faults = list(dict.fromkeys([*faults, *contradictions(sections), *useless_keys(sections)]))
     _raise_faults(origin, faults)
@@ -131,15 +136,13 @@ def _without_faults(annotation: Any, table: Any, faults: Sequence[Any]) -> Any:
 
 def _override(tables: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    names = key.strip().split(".")
+    names, shown = key.strip().split("."), shortened(repr(override))
     if not equals or not all(names):
-        raise GanletError(
-            f"--set {override!r} is not of the form section.key=value, such as --set teacher.train.batch=16."
-        )
+        raise GanletError(f"--set {shown} is not of the form section.key=value, such as --set teacher.train.batch=16.")
     try:
         value = parse_value(text)
     except ValueError as error:
-        raise GanletError(f"--set {override!r} cannot be read: {error}.") from error
+        raise GanletError(f"--set {shown} cannot be read: {error}.") from error
     if len(names) == 1 and names[0] in Recipe.model_fields and value == OFF:
         tables.pop(names[0], None)
         return
@@ -147,11 +150,9 @@ def _override(tables: dict[str, Any], override: str) -> None:
     for name in names[:-1]:
         table = _table_at(table, name)
         if not isinstance(table, dict | list) or (isinstance(table, list) and not _is_tables(table)):
-            raise GanletError(f"--set {override!r}: {name} is not a section of the recipe but a value; check the key.")
+            raise GanletError(f"--set {shown}: {name} is not a section of the recipe but a value; check the key.")
     if isinstance(table, list):
-        raise GanletError(
-            f"--set {override!r}: there are {len(table)} of these tables; say compress.0.KEY for the first."
-        )
+        raise GanletError(f"--set {shown}: there are {len(table)} of these tables; say compress.0.KEY for the first.")
     table[names[-1]] = value
 
 

@@ -11,7 +11,7 @@ Norm = Literal["batch", "instance", "none"]
 Block = Literal["transposed", "separable", "resize"]
 Augmentation = Literal["color", "translation", "cutout"]
 Target = Literal["onnx", "onnx-fp16", "onnx-int8", "trt-rtx", "tensorrt", "executorch", "executorch-int8", "web"]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=10**12)]  # more pictures or steps than any training takes
 Channels = Annotated[int, Field(ge=1, le=2**16)]  # as in models.config
 Widths = Annotated[tuple[Channels, ...], Field(min_length=1, max_length=8)]
 Weight = Annotated[float, Field(ge=0)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ganlet.errors import GanletError, printable
+from ganlet.errors import GanletError, printable, words_of
 from ganlet.files import text_of
 
 ESCAPED = "\b\t\n\f\r"  # what \b \t \n \f \r in double quotes become
@@ -43,7 +43,7 @@ def read_tables(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # tomllib's own error, and numbers or nesting past all measure
         hint = _backslash_hint(text, str(error)) or "mend that line"
-        raise GanletError(f"Recipe {path} is not valid TOML: {error}; {hint}.") from error
+        raise GanletError(f"Recipe {path} is not valid TOML: {words_of(error)}; {hint}.") from error
 
 
 def _content_of(path: Path) -> bytes:
