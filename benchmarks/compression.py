@@ -40,7 +40,7 @@ from compression_rows import (
 from compression_tables import command_of, write_results
 from ganlet.artifact import CONFIG, load_stage
 from ganlet.errors import Busy, GanletError
-from ganlet.exporting import TARGETS, Wish
+from ganlet.exporting import TARGETS, ExportOptions
 from ganlet.files import claimed, read_json
 from ganlet.pipeline import STEPS as MAKE
 from ganlet.ui import Terminal
@@ -107,10 +107,10 @@ class Bench:
     def file(self, row: Row, seed: int) -> Path:
         """The exported file of a row. Raises GanletError where it cannot be made here."""
         run, stage = self.folder(self.trained(row), seed), load_stage(self.stage_folder(row, seed))
-        TARGETS["onnx"](stage, run, Wish(), self.observer)
+        TARGETS["onnx"](stage, run, ExportOptions(), self.observer)
         if not row.of:
             return run / GENERATOR
-        TARGETS["onnx"](stage, run, Wish(precision="int8"), self.observer)
+        TARGETS["onnx"](stage, run, ExportOptions(precision="int8"), self.observer)
         if not (run / INT8).is_file():
             raise GanletError("not_verified: this version exports no int8 file; merge one that does.")
         return run / INT8

@@ -24,7 +24,7 @@ from compression_judge import LATENT_SEED, Judge, parameters
 from compression_tables import command_of
 from ganlet.artifact import CONFIG, Stage, find_stage, load_stage
 from ganlet.errors import Busy
-from ganlet.exporting import TARGETS, Wish
+from ganlet.exporting import TARGETS, ExportOptions
 from ganlet.files import MB, claimed, read_json
 from ganlet.freezing import FOLDER, RESULT
 from ganlet.metrics import paired_change_percent
@@ -192,7 +192,7 @@ class Bench:
             print(f"# {row.name} of seed {seed}: another process is at it", flush=True)
 
     def file(self, row: Row, seed: int) -> Path:
-        TARGETS["onnx"](load_stage(self.stages(row, seed)[-1]), self.folder(row, seed), Wish(), self.observer)
+        TARGETS["onnx"](load_stage(self.stages(row, seed)[-1]), self.folder(row, seed), ExportOptions(), self.observer)
         return self.folder(row, seed) / "generator.onnx"
 
     def status(self) -> None:
@@ -230,7 +230,7 @@ def judge(bench: Bench) -> None:
                 sheets[row.name] = measurer.sheet(path)
     if bench.seeds and results:
         source = bench.source.folder
-        TARGETS["onnx"](bench.source, Path(bench.options.work) / "source", Wish(), bench.observer)
+        TARGETS["onnx"](bench.source, Path(bench.options.work) / "source", ExportOptions(), bench.observer)
         sheets = {"kittens": measurer.sheet(Path(bench.options.work) / "source" / "generator.onnx")} | sheets
         print(f"# source: {source}")
     options = bench.options

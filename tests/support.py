@@ -5,6 +5,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from ganlet.export.web import GLUE, LOADER, WASM
+from ganlet.files import sha256_file
+
 Answer = tuple[int, str, str]
 """Of a command line: exit code, stdout, stderr."""
 
@@ -54,6 +57,15 @@ def zip_of(folder: Path, path: Path, prefix: str = "") -> Path:
         for file in sorted(folder.rglob("*.png")):
             archive.write(file, prefix + file.relative_to(folder).as_posix())
     return path
+
+
+def fake_package(folder: Path) -> dict[str, str]:
+    """Make an npm package onnxruntime-web of version 9.8.7 of three small files; their SHA-256 by name."""
+    (folder / "dist").mkdir(parents=True)
+    (folder / "package.json").write_text('{"name": "onnxruntime-web", "version": "9.8.7"}')
+    for name in (LOADER, GLUE, WASM):
+        (folder / "dist" / name).write_text(f"the content of {name}")
+    return {name: sha256_file(folder / "dist" / name) for name in (LOADER, GLUE, WASM)}
 
 
 def expect_refused(answer: Answer, *words: str) -> None:

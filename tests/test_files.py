@@ -191,5 +191,5 @@ def test_json_that_is_no_file_of_ours_is_not_waited_for_or_read(kind: str, tmp_p
     else:
         with path.open("wb") as stream:
             stream.truncate(MOST_JSON_BYTES + 1)
-    with pytest.raises(GanletError, match="is not readable JSON .*expected one of at most"):
+    with pytest.raises(GanletError, match=r"is not readable JSON .*expected one of at most"):
         read_json(path)

@@ -51,11 +51,11 @@ MAY_IMPORT = {
     "budgeting": GROUND | {"recipe", "preflight", "memory", "models", "export", "report", "training"},
     "exporting": GROUND | {"artifact", "recipe", "preflight", "export", "device", "verify", "memory", "observer"},
     "benching": GROUND | {"artifact", "device", "flop", "observer", "verify"},
-    "kept": GROUND | {"artifact", "recipe", "training"},
+    "earlier_stages": GROUND | {"artifact", "recipe", "training"},
     "workplace": GROUND
     | {"leftovers"}
     | {"artifact", "recipe", "data", "preflight", "training", "memory", "verify", "observer"}
-    | {"kept"},
+    | {"earlier_stages"},
     "pipeline": GROUND
     | {"sealed"}
     | {"artifact", "recipe", "preflight", "training", "compress", "exporting", "verify", "observer", "report"}

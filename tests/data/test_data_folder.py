@@ -19,13 +19,6 @@ from ganlet.errors import GanletError
 RNG = np.random.default_rng(0)
 
 
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GANLET_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "pictures").mkdir()
-    return tmp_path / "pictures"
-
-
 def load(root: Path, size: int = 8, channels: int = 3, **settings: Any) -> PictureSet:
     return load_pictures("folder", path=root, size=size, channels=channels, **settings)
 

@@ -18,7 +18,7 @@ from ganlet.device.executorch_runner import ExecuTorchRunner
 from ganlet.errors import GanletError
 from ganlet.export import executorch_export
 from ganlet.export.executorch_export import executorch_bytes
-from ganlet.exporting import Wish, export_source
+from ganlet.exporting import ExportOptions, export_source
 from ganlet.files import read_json
 from ganlet.recipe import Verify
 from ganlet.training.load import load_generator
@@ -34,7 +34,7 @@ def run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phone") / "tiny"
     shutil.copytree(finished_run, folder)
     for precision in ("fp32", "int8"):
-        export_source(folder, "executorch", Wish(precision=precision), Silent())
+        export_source(folder, "executorch", ExportOptions(precision=precision), Silent())
     return folder
 
 
@@ -80,7 +80,7 @@ def test_the_same_weights_give_the_same_bytes_without_paths(run: Path) -> None:
     for leak in (str(Path(package.__file__).parent), str(Path.cwd()), tempfile.gettempdir(), "site-packages"):
         assert leak.encode() not in content
     seen = Silent()
-    export_source(run, "executorch", Wish(precision="int8"), seen)
+    export_source(run, "executorch", ExportOptions(precision="int8"), seen)
     assert any("skipped" in line for line in seen.said)
 
 
@@ -99,9 +99,9 @@ def test_a_program_that_draws_something_else_is_removed(
     name = executorch_export.FILES[precision]
     (folder / name).unlink()
     monkeypatch.setattr(executorch_export, "export_executorch", lambda *_: shutil.copy(run / name, folder / name))
-    wish = Wish(precision=precision, limits=limits)
+    options = ExportOptions(precision=precision, limits=limits)
     with pytest.raises(GanletError, match=f"{fault}.*was removed"):
-        exporting.TARGETS["executorch"](load_stage(folder / "student"), folder, wish, Silent())
+        exporting.TARGETS["executorch"](load_stage(folder / "student"), folder, options, Silent())
     assert not (folder / name).exists() and not manifest_entry(folder, name)
 
 

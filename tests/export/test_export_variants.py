@@ -22,7 +22,7 @@ from ganlet.errors import GanletError
 from ganlet.export import layers_of, variants
 from ganlet.export.tune import Trial, tuned_forms
 from ganlet.export.variants import export_variant, variant_name
-from ganlet.exporting import Wish, export_recipe, export_source
+from ganlet.exporting import ExportOptions, export_recipe, export_source
 from ganlet.recipe import Recipe, Verify
 from support import Answer, Silent, expect_refused
 
@@ -125,13 +125,13 @@ def test_a_grey_export_is_refused_and_removed(
 
     monkeypatch.setattr(variants, "finished", spoilt)
     with pytest.raises(GanletError, match=told):
-        export_source(run, "onnx", Wish(precision="int8"), Silent())
+        export_source(run, "onnx", ExportOptions(precision="int8"), Silent())
     assert not (run / "generator.int8.onnx").exists() and not manifest_entry(run, "generator.int8.onnx")
 
 
 def test_a_plain_file_that_draws_something_else_is_removed_and_never_called_complete(run: Path) -> None:
     (run / "generator.onnx").unlink()
-    nothing_is_so_near = Wish(limits=Verify(parity_max_abs=1e-12))
+    nothing_is_so_near = ExportOptions(limits=Verify(parity_max_abs=1e-12))
     for _ in range(2):
         with pytest.raises(GanletError, match=r"drew something else than the student.*was removed"):
             exporting.TARGETS["onnx"](load_stage(run / "student"), run, nothing_is_so_near, Silent())
@@ -155,7 +155,7 @@ def test_a_choice_that_the_target_does_not_have_is_refused(
 
 def test_what_misses_the_limit_of_the_recipe_is_said(run: Path) -> None:
     seen = Silent()
-    how = Wish(precision="int8", limits=Verify(parity_int8_psnr_db=200.0))
+    how = ExportOptions(precision="int8", limits=Verify(parity_int8_psnr_db=200.0))
     exporting.TARGETS["onnx"](load_stage(run / "student"), run, how, seen)
     assert (run / "generator.int8.onnx").is_file()
     assert "at least 200 dB: it will not pass" in seen.said[-1]
@@ -225,7 +225,7 @@ def test_a_tuned_file_tells_what_was_tried(run: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(tune, "ROUNDS", 2)
     monkeypatch.setattr(tune, "LEAST_MS", 0.1)
-    (path,) = export_source(run, "onnx", Wish(precision="int8", tune=True), Silent())
+    (path,) = export_source(run, "onnx", ExportOptions(precision="int8", tune=True), Silent())
     entry = manifest_entry(run, path.name)
     assert path.name == "generator.int8.tuned.onnx" and entry["tuned"] is True
     assert {row["layer"] for row in entry["tuning"]} >= {"layer1.0", "final.0"}

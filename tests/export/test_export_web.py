@@ -22,7 +22,7 @@ from ganlet.export import web
 from ganlet.export.web import GLUE, LICENCE, LOADER, WASM, Subject, content_policy, export_web
 from ganlet.files import read_json
 from ganlet.recipe import load_recipe
-from support import Answer, Silent, expect_refused
+from support import Answer, Silent, expect_refused, fake_package
 
 KITTENS = Path(__file__).parents[2] / "exported" / "kittens" / "generator.onnx"
 OWN = {"index.html", "page.js", "latents.js", "generator.js", "style.css", "generator.onnx", "disk/generator.onnx.js"}
@@ -38,12 +38,7 @@ def subject(title: str = "kittens") -> Subject:
 def fake_wasm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package of three small files, and a table that knows them."""
     folder = tmp_path / "npm" / "onnxruntime-web"
-    (folder / "dist").mkdir(parents=True)
-    (folder / "package.json").write_text('{"name": "onnxruntime-web", "version": "9.8.7"}')
-    known = {}
-    for name in (LOADER, GLUE, WASM):
-        (folder / "dist" / name).write_text(f"the content of {name}")
-        known[name] = sha256((folder / "dist" / name).read_bytes()).hexdigest()
+    known = fake_package(folder)
     monkeypatch.setattr(web, "RUNTIMES", {"9.8.7": known})
     return folder
 
@@ -169,14 +164,14 @@ def test_the_command_makes_the_generator_first(own_run: Path, ganlet: Callable[.
 
 
 def test_the_page_takes_the_precision_that_is_wished(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def onnx(stage: Any, run: Path, wish: exporting.Wish, observer: Any) -> list[Path]:
-        assert wish.precision == "int8"
+    def onnx(stage: Any, run: Path, options: exporting.ExportOptions, observer: Any) -> list[Path]:
+        assert options.precision == "int8"
         (run / "generator.int8.onnx").write_bytes((run / "generator.onnx").read_bytes())
         add_to_manifest(run, "generator.int8.onnx", precision="int8")
         return [run / "generator.int8.onnx"]
 
     monkeypatch.setitem(exporting.TARGETS, "onnx", onnx)
-    exporting.export_source(own_run, "web", exporting.Wish(precision="int8"), Silent())
+    exporting.export_source(own_run, "web", exporting.ExportOptions(precision="int8"), Silent())
     assert "16 x 16 pixels, int8" in (own_run / "web" / "index.html").read_text()
     entry = read_json(own_run / "manifest.json")["files"]["web/generator.onnx"]
     assert entry["precision"] == "int8" and entry["made_from"]["file"] == "generator.int8.onnx"

@@ -201,6 +201,15 @@ def _lock(handle: int, folder: Path) -> None:
         return
 
 
+def copy_onto(source: Path, target: Path) -> None:
+    """Copy a file, or a folder with all that is in it; nothing where `source` is not there. Raises OSError."""
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    elif source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` atomically: readers see the old file or the whole new one."""
     with atomic_path(path) as temporary:

@@ -95,8 +95,8 @@ def _container(
 
 
 def _counters(folder: Path) -> dict[str, int]:
-    found = re.findall(r"^(\w+) ([0-9]{1,30})$", _text(folder / "memory.stat"), re.MULTILINE)
-    return {name: int(value) for name, value in found}
+    rows = re.findall(r"^(\w+) ([0-9]{1,30})$", _text(folder / "memory.stat"), re.MULTILINE)
+    return {name: int(value) for name, value in rows}
 
 
 def _resource_memory(root: Path) -> Iterator[MemoryLimit]:
@@ -175,7 +175,7 @@ def _below(path: str, shown_root: str) -> tuple[str, ...] | None:
 
 def _plain(name: str) -> str:
     r"""A path of mountinfo, which writes spaces and other signs as \040."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), name)
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), name)
 
 
 def _number(path: Path) -> int | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganlet import kept
+from ganlet import earlier_stages
 from ganlet.artifact import FORECAST, STAGE_OF_STEP, Stage, find_stage, load_stage
 from ganlet.data import Batches, PictureSet, load_pictures
 from ganlet.errors import GanletError
@@ -33,7 +33,7 @@ class Workplace:
     @classmethod
     def open(cls, recipe: Recipe, run: Path, observer: Observer) -> "Workplace":
         """Preflight and pictures. Everything that can be found wrong before hours of work is found here."""
-        kept.refuse_damaged(run)
+        earlier_stages.refuse_damaged(run)
         preflight(recipe, run)
         remove_leftovers(run, deep=True)
         pictures = open_pictures(recipe, observer)
@@ -114,7 +114,7 @@ class Workplace:
         device = pick_device(self.recipe.run.device)
         if is_complete(self.recipe, self.run, plan.stage):  # so that the preflight did not look at it
             require_memory([plan], device, self.recipe.budget.training_memory_mib)
-        went_on_from = kept.begin(folder, basis, plan, self.observer.say)
+        went_on_from = earlier_stages.begin(folder, basis, plan, self.observer.say)
         if plan.train.amp != "off" and place_of(device) == "cpu":
             self.observer.say(f"{plan.stage}: amp = {plan.train.amp} is for CUDA, on {device} this trains in fp32")
         plan = with_feature_net(plan, self.recipe)
@@ -138,12 +138,12 @@ class Workplace:
             self.observer.say(
                 f"{plan.stage}: {early}best distance to the data {found['distance']:.4g} at step {found['step']}, kept"
             )
-        kept.close(folder, plan, went_on_from)
+        earlier_stages.close(folder, plan, went_on_from)
         return stage
 
     def complete(self, folder: Path, basis: Basis) -> Stage | None:
         """The stage in `folder` where it is complete and made of the same; one that was moved aside is taken back."""
-        return kept.find_complete(folder, basis, self.observer.say)
+        return earlier_stages.find_complete(folder, basis, self.observer.say)
 
     def provenance(self, basis: Basis, source: Stage | None) -> dict[str, Any]:
         """What config.json says of a stage made of `source`, or of random weights."""
@@ -159,7 +159,7 @@ class Workplace:
 
     def move_aside(self, folder: Path, basis: Basis) -> None:
         """Rename a stage made from another recipe, complete or not, to NAME.previous, NAME.previous2, ..."""
-        kept.move_aside(folder, basis, self.observer.say)
+        earlier_stages.move_aside(folder, basis, self.observer.say)
 
 
 def open_pictures(recipe: Recipe, observer: Observer) -> PictureSet:

@@ -43,9 +43,9 @@ def export(
 
     Example: ganlet export exported/kittens-quick/student --to onnx
     """
-    from ganlet.exporting import Wish, export_source
+    from ganlet.exporting import ExportOptions, export_source
 
-    wish = Wish(
+    options = ExportOptions(
         precision=precision,
         profile=profile,
         tune=tune,
@@ -55,7 +55,7 @@ def export(
         workspace_mib=workspace_mib,
         wasm=wasm,
     )
-    made = export_source(source, to, wish, observer())
+    made = export_source(source, to, options, observer())
     result = {"path": str(made[-1]), "paths": [str(path) for path in made], "bytes": made[-1].stat().st_size}
     finish(as_json, result, *map(str, made))
 

@@ -1,6 +1,5 @@
 """The stage quantized/: the weights of the last generator whose int8 file is the nearest to its fp32 pictures."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from ganlet.export import variants
 from ganlet.export.int8 import LayerScales
 from ganlet.export.onnx_export import onnx_bytes
 from ganlet.export.sensitivity import Nearest, nearest_int8, nearness, told_db
+from ganlet.files import copy_onto
 from ganlet.recipe import Quantize, Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.training.plan import Fill, Plan
@@ -91,17 +91,9 @@ def save_quantized(
         networks["critic"] = (CRITIC, kept.config["critic"], kept.tensors(CRITIC))
     if tuned is not None:
         for name in LOGS:
-            _copy(tuned.folder / name, folder / name)
+            copy_onto(tuned.folder / name, folder / name)
     figures: dict[str, Any] = {"before": before.as_json(), "kept": "after" if better else "before"}
     figures |= {} if after is None else {"after": after.as_json()}
     training = {} if tuned is None else tuned.training
     provenance = provenance | {"int8": figures}
     return save_stage(folder, stage=STAGE, networks=networks, provenance=provenance, training=training)
-
-
-def _copy(source: Path, to: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, to, dirs_exist_ok=True)
-    elif source.is_file():
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, to)

@@ -56,8 +56,8 @@ class Intake:
 
     def sentences(self) -> list[str]:
         """What was taken, and where something was passed over, that, with the remedies."""
-        found = [f"{sum(self.taken.values()):,} pictures taken ({_listed(self.taken)})"] if self.taken else []
-        return found + ([f"passed over: {self.passed_over_words()}"] if self.passed_over else [])
+        sentences = [f"{sum(self.taken.values()):,} pictures taken ({_listed(self.taken)})"] if self.taken else []
+        return sentences + ([f"passed over: {self.passed_over_words()}"] if self.passed_over else [])
 
     def passed_over_words(self) -> str:
         """Such as `3 .heic, 1 linked folder; convert .heic to PNG or JPEG`."""

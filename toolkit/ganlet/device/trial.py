@@ -99,8 +99,8 @@ def _ask(path: Path, command: list[str]) -> tuple[str, bool]:
             timeout=seconds,
             check=False,
         )
-        told = json.loads((child.stdout.decode(errors="replace").strip().splitlines() or ["{}"])[-1])
-        error, memory = str(told["error"]), bool(told["memory"])
+        result = json.loads((child.stdout.decode(errors="replace").strip().splitlines() or ["{}"])[-1])
+        error, memory = str(result["error"]), bool(result["memory"])
     except subprocess.TimeoutExpired:
         return (
             f"{path} was given up: loading it and drawing one picture took longer than {seconds:.0f} s; give a file "

@@ -18,14 +18,14 @@ def reading_notes(a: Measured, b: Measured, figures: dict[str, dict[str, Any]], 
     kid = next((figure for name, figure in figures.items() if name.startswith("kid_")), None)
     shared_of_a, shared_of_b = _shared(a, b)
     if not same_latents and min(shared_of_a, shared_of_b) == 1.0:
-        told = "A and B are the same pictures, so their distance is 0"
+        note = "A and B are the same pictures, so their distance is 0"
         if kid is not None:
-            told += (
+            note += (
                 "; KID is below 0 by construction, since it leaves out the pairs of a picture with itself within a "
                 "set and counts them between the sets"
             )
-            told += ", and its interval does not hold 0" if kid["high"] < 0 else ""
-        return [*notes, told]
+            note += ", and its interval does not hold 0" if kid["high"] < 0 else ""
+        return [*notes, note]
     if not same_latents and max(shared_of_a, shared_of_b) >= LEAST_OVERLAP:
         notes.append(
             f"{shared_of_a:.0%} of A's pictures are in B too and {shared_of_b:.0%} of B's in A: every distance comes "

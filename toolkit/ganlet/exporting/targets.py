@@ -17,20 +17,20 @@ from ganlet.artifact import (
 from ganlet.device import OnnxRunner
 from ganlet.device.expected import EXPECTED, write_expected
 from ganlet.errors import GanletError
+from ganlet.exporting.earlier import current_and_outdated
 from ganlet.exporting.engines import MODULES, engine_targets, export_engine
-from ganlet.exporting.kept import current_and_outdated
 from ganlet.exporting.onnx_files import export_onnx_file
+from ganlet.exporting.options import ExportOptions
 from ganlet.exporting.programs import export_program
-from ganlet.exporting.wish import Wish
 from ganlet.observer import Observer
 from ganlet.own_files import MANIFEST, check_not_foreign
 from ganlet.preflight import require_training_packages
 from ganlet.recipe import Recipe, load_recipe
 
-Target = Callable[[Stage, Path, Wish, Observer], list[Path]]
+Target = Callable[[Stage, Path, ExportOptions, Observer], list[Path]]
 
 
-def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list[Path]:
+def export_source(source: Path, to: str, options: ExportOptions, observer: Observer) -> list[Path]:
     """Make one target of the run, or of the one stage, at `source`; the files lie in the run's folder.
 
     Returns the files made, and those that were there made of the same. Raises GanletError for an unknown target, where
@@ -38,25 +38,25 @@ def export_source(source: Path, to: str, wish: Wish, observer: Observer) -> list
     """
     if to not in TARGETS:
         raise GanletError(f"--to {to} is not a target of this version; expected {', '.join(TARGETS)}.")
-    _require_use(to, wish)
+    _require_use(to, options)
     require_training_packages()
     stage = find_stage(source)
     run = source.parent if is_stage(source) else source
     check_not_foreign(run / "manifest.json", MANIFEST)
     if (run / "recipe.toml").is_file():
-        wish = replace(wish, limits=load_recipe(run / "recipe.toml").verify)
-    made = TARGETS[to](stage, run, wish, observer)
+        options = replace(options, limits=load_recipe(run / "recipe.toml").verify)
+    made = TARGETS[to](stage, run, options, observer)
     _expect(stage, run)
     return made
 
 
-def _require_use(to: str, wish: Wish) -> None:
-    """Raise GanletError for a choice of `wish` that the target does not have: ignoring it would look like doing it."""
-    usual = Wish()
+def _require_use(to: str, options: ExportOptions) -> None:
+    """Raise GanletError for an option that has no effect on the target."""
+    usual = ExportOptions()
     useless = [
         OPTIONS[field.name]
-        for field in fields(wish)
-        if field.name in OPTIONS.keys() - USES[to] and getattr(wish, field.name) != getattr(usual, field.name)
+        for field in fields(options)
+        if field.name in OPTIONS.keys() - USES[to] and getattr(options, field.name) != getattr(usual, field.name)
     ]
     if useless:
         raise GanletError(f"--to {to} has no use for {' and '.join(useless)}; leave that out, or choose another --to.")
@@ -64,30 +64,30 @@ def _require_use(to: str, wish: Wish) -> None:
 
 def check_exports(recipe: Recipe) -> None:
     """Before hours of training: raise GanletError for a target that this machine or this version cannot make."""
-    wish = Wish(gpus=recipe.export.gpus)
+    options = ExportOptions(gpus=recipe.export.gpus)
     for target in recipe.export.targets:
         to = WORDS.get(target, (target, ""))[0]
         if to not in TARGETS:
             raise GanletError(f"export.targets has {target}, not made by this version; expected {', '.join(TARGETS)}.")
         if to in MODULES:
-            engine_targets(MODULES[to], wish.gpus, (1, wish.opt_batch, wish.max_batch), wish.workspace_mib)
+            engine_targets(MODULES[to], options.gpus, (1, options.opt_batch, options.max_batch), options.workspace_mib)
 
 
 def export_recipe(recipe: Recipe, stage: Stage, run: Path, observer: Observer) -> list[Path]:
     """generator.onnx, which every run has and everything else is made of, then the recipe's other targets."""
-    wish = Wish(gpus=recipe.export.gpus, keep=True, limits=recipe.verify)
-    made = TARGETS["onnx"](stage, run, wish, observer)
+    options = ExportOptions(gpus=recipe.export.gpus, keep=True, limits=recipe.verify)
+    made = TARGETS["onnx"](stage, run, options, observer)
     for target in recipe.export.targets:
         to, precision = WORDS.get(target, (target, "fp32"))
         if (to, precision) != ("onnx", "fp32"):
             profile = recipe.int8_profile if (to, precision) == ("onnx", "int8") else None
-            made += TARGETS[to](stage, run, replace(wish, precision=precision, profile=profile), observer)
-    _keep_others(made, wish, stage, run, observer)
+            made += TARGETS[to](stage, run, replace(options, precision=precision, profile=profile), observer)
+    _keep_others(made, options, stage, run, observer)
     _expect(stage, run)
     return made
 
 
-def _keep_others(made: list[Path], wish: Wish, stage: Stage, run: Path, observer: Observer) -> None:
+def _keep_others(made: list[Path], options: ExportOptions, stage: Stage, run: Path, observer: Observer) -> None:
     """Make again, with the options it had, what the recipe does not name and was exported of an earlier model.
 
     Says what stays as it is, and what could not be made again.
@@ -98,7 +98,7 @@ def _keep_others(made: list[Path], wish: Wish, stage: Stage, run: Path, observer
     for earlier in outdated:
         observer.say(f"export: {earlier.path} was asked for before and its model has changed: making it again")
         try:
-            TARGETS[earlier.to](stage, run, replace(earlier.wish, keep=True, limits=wish.limits), observer)
+            TARGETS[earlier.to](stage, run, replace(earlier.options, keep=True, limits=options.limits), observer)
         except GanletError as error:
             observer.say(f"warning: {earlier.path} is still of the earlier model, making it again failed: {error}")
 
@@ -107,16 +107,16 @@ WORDS = {"onnx-fp16": ("onnx", "fp16"), "onnx-int8": ("onnx", "int8"), "executor
 """The recipe's words for a target with a precision."""
 
 
-def _onnx(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+def _onnx(stage: Stage, run: Path, options: ExportOptions, observer: Observer) -> list[Path]:
     """RUN/generator.onnx, or the variant of it that is wished for."""
-    how = (wish.precision, wish.profile, wish.tune)
-    options: dict[str, Any] = {"limits": wish.limits, "observer": observer, "as_source": wish.as_source}
-    return [export_onnx_file(run, stage, *how, **options)]
+    how = (options.precision, options.profile, options.tune)
+    more: dict[str, Any] = {"limits": options.limits, "observer": observer, "as_source": options.as_source}
+    return [export_onnx_file(run, stage, *how, **more)]
 
 
-def _executorch(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+def _executorch(stage: Stage, run: Path, options: ExportOptions, observer: Observer) -> list[Path]:
     """RUN/generator.pte or RUN/generator.int8.pte."""
-    return [export_program(run, stage, wish.precision, limits=wish.limits, observer=observer)]
+    return [export_program(run, stage, options.precision, limits=options.limits, observer=observer)]
 
 
 def _expect(stage: Stage, run: Path) -> None:
@@ -132,30 +132,31 @@ def _expect(stage: Stage, run: Path) -> None:
 
 
 def _engine(module: str) -> Target:
-    """RUN/engines/*.engine for `wish.gpus`; of RTX cards, with no card named, one for every target that builds."""
+    """RUN/engines/*.engine for `options.gpus`; of RTX cards, with no card named, one for every target that builds."""
 
-    def make(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+    def make(stage: Stage, run: Path, options: ExportOptions, observer: Observer) -> list[Path]:
         from ganlet.export.profiles import ENGINES
 
-        batches = (1, wish.opt_batch, wish.max_batch)
-        targets = engine_targets(module, wish.gpus, batches, wish.workspace_mib)
-        source = replace(wish, profile=wish.profile or ENGINES.get(wish.precision), tune=False)
+        batches = (1, options.opt_batch, options.max_batch)
+        targets = engine_targets(module, options.gpus, batches, options.workspace_mib)
+        source = replace(options, profile=options.profile or ENGINES.get(options.precision), tune=False)
         onnx = _source_model(stage, run, source, observer)
-        how = (wish.precision, batches, wish.workspace_mib)
-        return [export_engine(module, run, onnx, targets, *how, observer, keep=wish.keep)]
+        how = (options.precision, batches, options.workspace_mib)
+        return [export_engine(module, run, onnx, targets, *how, observer, keep=options.keep)]
 
     return make
 
 
-def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
+def _web(stage: Stage, run: Path, options: ExportOptions, observer: Observer) -> list[Path]:
     """RUN/web/, of the ONNX file of the wished precision, which is made first where it is missing."""
     from ganlet.export.web import FOLDER, INDEX, MODEL, Subject, export_web, is_written, runtime_at, runtime_of_page
 
-    there = wish.keep and (run / FOLDER / INDEX).is_file()
-    runtime = runtime_of_page(run) if there else runtime_at(wish.wasm)
+    there = options.keep and (run / FOLDER / INDEX).is_file()
+    runtime = runtime_of_page(run) if there else runtime_at(options.wasm)
     if there:  # the precision that the page has
-        wish = replace(wish, precision=str(manifest_entry(run, f"{FOLDER}/{MODEL}").get("precision", wish.precision)))
-    model = _source_model(stage, run, wish, observer)
+        listed = manifest_entry(run, f"{FOLDER}/{MODEL}")
+        options = replace(options, precision=str(listed.get("precision", options.precision)))
+    model = _source_model(stage, run, options, observer)
     recipe = run / "recipe.toml"
     runner = OnnxRunner(model)
     subject = Subject(
@@ -177,9 +178,9 @@ def _web(stage: Stage, run: Path, wish: Wish, observer: Observer) -> list[Path]:
     return made
 
 
-def _source_model(stage: Stage, run: Path, wish: Wish, observer: Observer) -> Path:
+def _source_model(stage: Stage, run: Path, options: ExportOptions, observer: Observer) -> Path:
     """The ONNX file that another target is made of."""
-    return TARGETS["onnx"](stage, run, replace(wish, as_source=True), observer)[-1]
+    return TARGETS["onnx"](stage, run, replace(options, as_source=True), observer)[-1]
 
 
 TARGETS: dict[str, Target] = {

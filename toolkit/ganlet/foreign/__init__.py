@@ -59,13 +59,13 @@ def import_stage(
         raise GanletError(f"{run / stage} {holds}; choose another --out.")
     if critic is not None and not isinstance(section.critic, Critic):
         raise GanletError(f"--critic {critic}: recipe {recipe.run.name} has no [critic] widths to build it; add them.")
-    found = read_candidates(weights)
-    generator = take(found, "generator", _generator_of(section, recipe, weights), weights)
+    in_file = read_candidates(weights)
+    generator = take(in_file, "generator", _generator_of(section, recipe, weights), weights)
     networks: dict[str, Any] = {"generator": (GENERATOR, _config(generator.network), generator.tensors)}
     notes, digest = [f"generator: {note}" for note in generator.notes], sha256_file(weights)
     made_from = {"file": weights.name, "sha256": sha256_file(weights), "generator": generator.chosen}
     if isinstance(section.critic, Critic):
-        own = _take_critic(section.critic, recipe, weights, found, critic)
+        own = _take_critic(section.critic, recipe, weights, in_file, critic)
         if isinstance(own, Taken):
             networks["critic"] = (CRITIC, _config(own.network), own.tensors)
             notes += [f"critic: {note}" for note in own.notes]
@@ -89,15 +89,15 @@ def import_stage(
 def read_candidates(path: Path) -> list[Candidate]:
     """The sets of tensors in a file of weights. Raises GanletError for a file that holds none."""
     content = read_content(path)
-    found = candidates(content)
-    if not found:
+    in_file = candidates(content)
+    if not in_file:
         kind = type(content).__name__
         keys = f" with the keys {', '.join(map(repr, list(content)[:SHOWN]))}" if isinstance(content, dict) else ""
         raise GanletError(f"{path} holds a {kind}{keys}, expected a state dict of tensors; save model.state_dict().")
-    return found
+    return in_file
 
 
-def take(found: list[Candidate], role: Role, build: Build, path: Path) -> Taken:
+def take(in_file: list[Candidate], role: Role, build: Build, path: Path) -> Taken:
     """The network of a role among the candidates of the file at `path`.
 
     Raises GanletError where none fits, several do and differ, or its numbers are no weights.
@@ -109,9 +109,9 @@ def take(found: list[Candidate], role: Role, build: Build, path: Path) -> Taken:
         except GanletError:
             return None
 
-    best, others = choose(found, role, expected)
+    best, others = choose(in_file, role, expected)
     if not best:
-        raise _no_fit(found, role, build, path)
+        raise _no_fit(in_file, role, build, path)
     if len(best) > 1:
         raise GanletError(
             f"{path} holds several {role}s that fit, under {' and '.join(map(str, best[:SHOWN]))}; save the state dict "
@@ -125,16 +125,16 @@ def take(found: list[Candidate], role: Role, build: Build, path: Path) -> Taken:
         average = " (an average of the weights)" if chosen.is_average and role == "generator" else ""
         beside = f"; {' and '.join(map(str, others[:SHOWN]))} would fit as well" if others else ""
         notes.insert(0, f"taken from {chosen}{average}{beside}")
-    left = [c for c in found if c.is_average and c.rank(role) == 0 and c not in (*best, *others)]
+    left = [c for c in in_file if c.is_average and c.rank(role) == 0 and c not in (*best, *others)]
     if role == "generator" and not chosen.is_average and left and (shapes := expected(left[0])) is not None:
         notes.append(f"the average in {left[0]} does not fit: {'; '.join(misfits(left[0].tensors, shapes))}")
     return Taken(network, tensors, str(chosen), tuple(notes))
 
 
-def _no_fit(found: list[Candidate], role: Role, build: Build, path: Path) -> GanletError:
+def _no_fit(in_file: list[Candidate], role: Role, build: Build, path: Path) -> GanletError:
     """Why no candidate fits: of the one that has the most names and shapes in common with the network."""
-    nearest, faults, likeness = found[0], [""], -1
-    for candidate in found:
+    nearest, faults, likeness = in_file[0], [""], -1
+    for candidate in in_file:
         try:
             shapes = _shapes(build(candidate))
         except GanletError as error:
@@ -180,7 +180,7 @@ def _generator_of(section: Teacher | Distill, recipe: Recipe, path: Path) -> Bui
 
 
 def _take_critic(
-    section: Critic, recipe: Recipe, weights: Path, found: list[Candidate], path: Path | None
+    section: Critic, recipe: Recipe, weights: Path, in_file: list[Candidate], path: Path | None
 ) -> Taken | str:
     """The critic of its own file, or that which lies beside the generator; else what there is to say, or nothing."""
     config = critic_config(section, recipe.data.channels)
@@ -190,7 +190,7 @@ def _take_critic(
 
     if path is not None:
         return take(read_candidates(path), "critic", build, path)
-    named = [candidate for candidate in found if candidate.rank("critic") < 2]
+    named = [candidate for candidate in in_file if candidate.rank("critic") < 2]
     if not named:
         return ""
     try:

@@ -55,8 +55,8 @@ class Candidate:
 
 def candidates(content: Any) -> list[Candidate]:
     """Every set of tensors in `content` that may be a network, those with a first layer of ours first."""
-    found = [candidate for where, tensors in _tensor_dicts(content, ()) for candidate in _by_prefix(where, tensors)]
-    return sorted(found[:MOST], key=lambda candidate: not any(name.startswith(ANCHOR) for name in candidate.tensors))
+    every = [candidate for where, tensors in _tensor_dicts(content, ()) for candidate in _by_prefix(where, tensors)]
+    return sorted(every[:MOST], key=lambda candidate: not any(name.startswith(ANCHOR) for name in candidate.tensors))
 
 
 def _tensor_dicts(content: Any, where: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Tensors]]:
@@ -87,12 +87,12 @@ def _tensor(name: Any, value: Any) -> torch.Tensor | None:
 def _by_prefix(where: tuple[str, ...], tensors: Tensors) -> list[Candidate]:
     """A dict's tensors by what stands before `layer1.0.` in their names; a name belongs to the longest that fits it."""
     prefixes = {name[: name.rfind(ANCHOR)] for name in tensors if f".{ANCHOR}" in f".{name}"}
-    found: dict[str, Tensors] = {prefix: {} for prefix in sorted(prefixes, key=len, reverse=True)} or {"": {}}
+    by_prefix: dict[str, Tensors] = {prefix: {} for prefix in sorted(prefixes, key=len, reverse=True)} or {"": {}}
     for name, tensor in tensors.items():
-        prefix = next((prefix for prefix in found if name.startswith(prefix)), None)
+        prefix = next((prefix for prefix in by_prefix if name.startswith(prefix)), None)
         if prefix is not None:
-            found[prefix][name[len(prefix) :]] = tensor
-    return [Candidate(where, prefix, some) for prefix, some in found.items()]
+            by_prefix[prefix][name[len(prefix) :]] = tensor
+    return [Candidate(where, prefix, some) for prefix, some in by_prefix.items()]
 
 
 def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
@@ -129,14 +129,14 @@ def _more(names: list[str]) -> str:
 
 
 def choose(
-    found: list[Candidate], role: Role, expected: Callable[[Candidate], Shapes | None]
+    in_file: list[Candidate], role: Role, expected: Callable[[Candidate], Shapes | None]
 ) -> tuple[list[Candidate], list[Candidate]]:
     """The candidates that fit and are to be taken - more than one where they differ and nothing tells which is meant -
     and the others that fit.
 
     `expected` gives the shapes of the network that a candidate would be of; None where it cannot be any.
     """
-    fitting = [c for c in found if (shapes := expected(c)) is not None and not misfits(c.tensors, shapes)]
+    fitting = [c for c in in_file if (shapes := expected(c)) is not None and not misfits(c.tensors, shapes)]
     least = min((candidate.rank(role) for candidate in fitting), default=0)
     best = [candidate for candidate in fitting if candidate.rank(role) == least]
     if best and all(_same(best[0].tensors, candidate.tensors) for candidate in best[1:]):

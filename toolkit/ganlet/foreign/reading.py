@@ -118,7 +118,7 @@ def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
 def _reason(error: Exception) -> str:
     """What stopped the reader, in a few words and without its advice to load the file as code."""
     text = str(error) or type(error).__name__
-    if found := re.search(r"GLOBAL (\S+)", text):
-        return f"it holds an object of {found[1]}"
-    found = re.search(r"WeightsUnpickler error:\s*(.+)", text)
-    return (found[1] if found else text.splitlines()[0])[:120]
+    if match := re.search(r"GLOBAL (\S+)", text):
+        return f"it holds an object of {match[1]}"
+    match = re.search(r"WeightsUnpickler error:\s*(.+)", text)
+    return (match[1] if match else text.splitlines()[0])[:120]

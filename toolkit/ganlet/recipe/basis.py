@@ -31,8 +31,8 @@ class Basis:
         if key == self.key:
             return frozenset()
         if isinstance(rests_on, dict):
-            mine, other = flat(self.values), flat(rests_on)
-            changed = {name for name in mine.keys() | other.keys() if mine.get(name) != other.get(name)}
+            own, other = flat(self.values), flat(rests_on)
+            changed = {name for name in own.keys() | other.keys() if own.get(name) != other.get(name)}
             if self.values.get("data_sha256") == rests_on.get("data_sha256"):
                 changed -= {f"data.{name}" for name in DECIDED_BY_PICTURES}
             return frozenset(changed)

@@ -18,7 +18,7 @@ BUSY_S = 0.5  # to wait for another process; a database in use is opened by Optu
 def seal_of(trial: Any) -> str:
     """SHA-256 of a trial's parameters, their ranges and its notes, the seal itself left out."""
     notes = {name: value for name, value in trial.user_attrs.items() if name not in (SEAL, "owner")}
-    ranges = {name: repr(found) for name, found in trial.distributions.items()}
+    ranges = {name: repr(distribution) for name, distribution in trial.distributions.items()}
     return hashlib.sha256(json.dumps([trial.params, ranges, notes], sort_keys=True).encode()).hexdigest()
 
 

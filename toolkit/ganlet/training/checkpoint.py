@@ -91,23 +91,23 @@ def open_checkpoint(folder: Path, say: Say) -> Checkpoint | None:
     that was altered means that a disk or memory fails: it is put aside, and Damaged tells of it; the next call uses the
     one before.
     """
-    found = find_checkpoint(folder)
-    if found is None:
+    checkpoint = find_checkpoint(folder)
+    if checkpoint is None:
         return None
     newest = folder / NEWEST
-    if found.lost is not None and not found.lost.cut_short:
+    if checkpoint.lost is not None and not checkpoint.lost.cut_short:
         aside = folder / ASIDE
         with suppress(OSError):
             newest.rename(aside)
         raise Damaged(
-            f"Checkpoint {newest} is damaged ({found.lost}), so its disk or the memory may fail: it was put aside as "
-            f"{aside.name}; run the same command again to go on from the checkpoint before, of step {found.step}."
+            f"Checkpoint {newest} is damaged ({checkpoint.lost}), so its disk or the memory may fail: it was put aside "
+            f"as {aside.name}; run the same command again to go on from the checkpoint before, of step {checkpoint.step}."
         )
-    if found.lost is not None:
-        say(f"checkpoint {newest}: {found.lost}; going on from the one before, of step {found.step}")
-    elif not found.has_hash:
+    if checkpoint.lost is not None:
+        say(f"checkpoint {newest}: {checkpoint.lost}; going on from the one before, of step {checkpoint.step}")
+    elif not checkpoint.has_hash:
         say(f"checkpoint {newest}: it has no hash, an earlier version wrote it; damage in it would not be noticed")
-    return found
+    return checkpoint
 
 
 def write_checkpoint(folder: Path, tensors: "Mapping[str, Tensor]", note: dict[str, Any]) -> None:

@@ -17,8 +17,8 @@ from ganlet.metrics import Interval
 from ganlet.recipe import Recipe, Verify
 from ganlet.verify.checks import Check, spread_text, surely_at_most
 from ganlet.verify.fidelity import FidelityResult, distance_change
-from ganlet.verify.kept import Kept
 from ganlet.verify.parity import Parity, check_parity
+from ganlet.verify.store import MeasurementStore
 from ganlet.verify.torch_runner import TorchRunner
 
 ONNX = "generator.onnx"
@@ -95,7 +95,7 @@ def _open(path: Path, precision: str, stages: Mapping[str, Stage], remedy: str) 
 
 
 def measure_artefact(
-    artefact: Artefact, fidelity: FidelityResult, recipe: Recipe, kept: Kept | None = None
+    artefact: Artefact, fidelity: FidelityResult, recipe: Recipe, store: MeasurementStore | None = None
 ) -> Measured:
     """Parity with the network it was made from, cost in a fresh process, and what its precision did to the distance."""
     name, seed = artefact.name, recipe.run.seed
@@ -105,7 +105,8 @@ def measure_artefact(
     change = None
     if name != ONNX:
         change = distance_change(fidelity.to_data[name], fidelity.to_data[ONNX], seed)
-    footprint = (kept or Kept()).value(lambda: asdict(measure(artefact.path)), footprint=sha256_file(artefact.path))
+    store, digest = store or MeasurementStore(), sha256_file(artefact.path)
+    footprint = store.value(lambda: asdict(measure(artefact.path)), footprint=digest)
     return Measured(artefact, parity, Footprint(**footprint), change)
 
 

@@ -15,7 +15,7 @@ from ganlet.errors import GanletError
 from ganlet.metrics import Fidelity, Interval, compare, extract, feature_net, paired_change_percent
 from ganlet.metrics.contents import PixelSpread
 from ganlet.verify.checks import Check, spread_text, surely_at_most
-from ganlet.verify.kept import Kept
+from ganlet.verify.store import MeasurementStore
 
 CHUNK = 256
 HELD_OUT, TRAINED_ON = "held-out pictures", "training pictures"
@@ -78,16 +78,16 @@ def measure_fidelity(
     samples: int,
     seed: int,
     progress: Progress,
-    kept: Kept | None = None,
+    store: MeasurementStore | None = None,
     drawn_by: Mapping[str, str] | None = None,
 ) -> FidelityResult:
     """Distances of `samples` pictures of every runner to the data and, where there is one, to the teacher.
 
     The teacher of a student is the stage "teacher" or, in a run that transfers first, the stage "transfer".
-    What `kept` has of before is not drawn or measured again; `drawn_by` is the hash of the file that each runner is of.
+    What `store` holds is not drawn or measured again. `drawn_by` is the hash of the file that each runner is of.
     """
-    kept, drawn_by = kept or Kept(), drawn_by or {}
-    net = kept.net(feature_net(net_name))
+    store, drawn_by = store or MeasurementStore(), drawn_by or {}
+    net = store.net(feature_net(net_name))
     in_all = len(reference.indices) + samples * len(runners)
     done = 0
 
@@ -99,7 +99,7 @@ def measure_fidelity(
     done += len(data)
     features: dict[str, Features] = {}
     for name, runner in runners.items():
-        pictures = pixels[name].watch(_pictures(runner, seed, samples, kept, drawn_by.get(name)))
+        pictures = pixels[name].watch(_pictures(runner, seed, samples, store, drawn_by.get(name)))
         features[name] = extract(net, pictures, tell)
         done += samples
     to_data = {name: compare(f, data, net=net_name, seed=seed) for name, f in features.items()}
@@ -150,10 +150,10 @@ def picture_identity(file: str | None, seed: int) -> dict[str, Any]:
 
 
 def _pictures(
-    runner: Runner, seed: int, samples: int, kept: Kept | None = None, file: str | None = None
+    runner: Runner, seed: int, samples: int, store: MeasurementStore | None = None, file: str | None = None
 ) -> Iterator[NDArray[np.uint8]]:
     def draw() -> Iterator[NDArray[np.uint8]]:
         for images in Sampler.of(runner).stream(seed, 0, samples):
             yield to_uint8(images).transpose(0, 3, 1, 2)  # (n, C, H, W), rounded as the PNG files are
 
-    return (kept or Kept()).pictures(draw, samples, **picture_identity(file, seed))
+    return (store or MeasurementStore()).pictures(draw, samples, **picture_identity(file, seed))

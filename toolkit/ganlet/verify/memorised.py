@@ -12,7 +12,7 @@ from ganlet.latent import Memorisation, flattened, memorisation, neighbours_shee
 from ganlet.latent.neighbours import NEAR_SHARE
 from ganlet.metrics import extract, feature_net
 from ganlet.verify.fidelity import CHUNK, FidelityResult, Reference, evenly
-from ganlet.verify.kept import Kept
+from ganlet.verify.store import MeasurementStore
 
 SAMPLES = 1000  # of the artefact's pictures, and of the held-out ones; a rate near 0.05 is then known to 0.014
 IN_PIXELS = 20_000  # training pictures that are searched in pixels at most
@@ -58,7 +58,7 @@ def measure_memorised(
     net_name: str,
     samples: int,
     progress: Callable[[int], None] | None = None,
-    kept: Kept | None = None,
+    store: MeasurementStore | None = None,
 ) -> Memorised:
     """Search the training pictures for the neighbours of `drawn` (n, h, w, C), the first pictures of subject `name`.
 
@@ -69,7 +69,7 @@ def measure_memorised(
     held = evenly(np.arange(len(reference.indices)), SAMPLES)
     in_pixels, in_features = evenly(training, IN_PIXELS), evenly(training, searched_in_features(len(training), samples))
     rows = _rows(pictures, in_pixels)
-    net = (kept or Kept()).net(feature_net(net_name))
+    net = (store or MeasurementStore()).net(feature_net(net_name))
     known = extract(net, (_some(pictures, part) for part in _chunks(in_features)), progress)
     pixels = memorisation(
         flattened(drawn[:count].transpose(0, 3, 1, 2)),

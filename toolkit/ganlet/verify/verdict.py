@@ -38,10 +38,10 @@ from ganlet.verify.fidelity import (
     measure_fidelity,
     picture_identity,
 )
-from ganlet.verify.kept import Forecast, Kept
 from ganlet.verify.memorised import SAMPLES, Memorised, measure_memorised, searched_in_features
 from ganlet.verify.sheets import write_maps, write_samples
 from ganlet.verify.standing import Standings, measure_standings
+from ganlet.verify.store import Forecast, MeasurementStore
 from ganlet.verify.torch_runner import TorchRunner
 from ganlet.verify.variety import COMPRESSED, measure_variety
 
@@ -55,15 +55,15 @@ def verify_run(
     progress: Progress,
     command: str = "",
     say: Callable[[str], None] = lambda text: None,
-    kept: Kept | None = None,
+    store: MeasurementStore | None = None,
 ) -> dict[str, Any]:
     """Measure everything the recipe asks of RUN, write RUN/report.json and RUN/samples/*.png, return the report.
 
     Raises GanletError when it cannot be measured (a stage or an exported file is missing or damaged).
     """
     started = time.monotonic()
-    kept = kept or Kept.here(_measured_with())
-    times = kept if (run / "report.json").is_file() else Kept()  # without a report they are wanted anew
+    store = store or MeasurementStore.here(_measured_with())
+    times = store if (run / "report.json").is_file() else MeasurementStore()  # without a report they are wanted anew
     stages = stages_with_teacher(run, recipe)
     artefacts = open_artefacts(run, recipe, stages)
     refused = refused_on_device(run, artefacts)  # first, as it stops at a damaged file, and takes no time
@@ -72,7 +72,7 @@ def verify_run(
     reference = choose_reference(pictures, recipe.data.holdout, recipe.data.seed, recipe.verify.samples)
     files = {name: f"{stage.weights_sha256} {stage.config['generator']}" for name, stage in stages.items()}
     files |= {artefact.name: f"{sha256_file(artefact.path)} {artefact.runner.provider}" for artefact in artefacts}
-    fidelity, memorised = _looked_at(runners, reference, recipe, progress, kept, files, say)
+    fidelity, memorised = _looked_at(runners, reference, recipe, progress, store, files, say)
     stepped = [artefact.name for artefact in artefacts if artefact.precision == "int8"]
     variety = measure_variety(fidelity, runners, reference, recipe.run.seed, stepped)
     strangers = ["teacher"] if _of_other_pictures(stages, pictures) else []
@@ -103,10 +103,10 @@ def verify_run(
     }
     report["verification"] = {
         "seconds": round(time.monotonic() - started, 1),
-        "pictures_measured": kept.measured,
-        "pictures_reused": kept.reused,
+        "pictures_measured": store.measured,
+        "pictures_reused": store.reused,
     }
-    kept.trim()
+    store.trim()
     report["key"] = verification_key(run, recipe, stages, pictures)
     write_json(run / "report.json", report)
     return report
@@ -124,7 +124,7 @@ def _looked_at(
     reference: Reference,
     recipe: Recipe,
     progress: Progress,
-    kept: Kept,
+    store: MeasurementStore,
     files: Mapping[str, str],
     say: Callable[[str], None],
 ) -> tuple[FidelityResult, Memorised | None]:
@@ -133,8 +133,8 @@ def _looked_at(
     training, held = reference.pictures.split(recipe.data.holdout, recipe.data.seed)
     first = len(reference.indices) + samples * len(runners)
     in_all = first + (searched_in_features(len(training), samples) if len(held) >= 2 else 0)
-    known = [name for name in runners if kept.has(samples=samples, **picture_identity(files[name], recipe.run.seed))]
-    told = Forecast(in_all, samples * len(known) + (in_all - samples * len(runners) if known else 0), kept, say)
+    known = [name for name in runners if store.has(samples=samples, **picture_identity(files[name], recipe.run.seed))]
+    told = Forecast(in_all, samples * len(known) + (in_all - samples * len(runners) if known else 0), store, say)
 
     def tell(done: int) -> None:
         told.update()
@@ -147,10 +147,10 @@ def _looked_at(
         samples=samples,
         seed=recipe.run.seed,
         progress=lambda done, _: tell(done),
-        kept=kept,
+        store=store,
         drawn_by=files,
     )
-    memorised = _memorised(runners[ONNX], fidelity, reference, recipe, lambda done: tell(first + done), kept)
+    memorised = _memorised(runners[ONNX], fidelity, reference, recipe, lambda done: tell(first + done), store)
     return fidelity, memorised
 
 
@@ -236,7 +236,7 @@ def _memorised(
     reference: Reference,
     recipe: Recipe,
     progress: Callable[[int], None],
-    kept: Kept,
+    store: MeasurementStore,
 ) -> Memorised | None:
     """Nothing where no pictures are held out: what is near to a training picture is then unknown."""
     training, held = reference.pictures.split(recipe.data.holdout, recipe.data.seed)
@@ -252,5 +252,5 @@ def _memorised(
         net_name=recipe.verify.features,
         samples=samples,
         progress=progress,
-        kept=kept,
+        store=store,
     )

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ganlet.artifact import load_stage
-from ganlet.exporting import Wish, export_source
+from ganlet.exporting import ExportOptions, export_source
 from ganlet.recipe import Recipe, load_recipe
 from ganlet.verify import kept as kept_module
-from ganlet.verify.kept import Forecast, Kept
+from ganlet.verify.store import Forecast, MeasurementStore
 from ganlet.verify.verdict import verify_run
 from ganlet.workplace import open_pictures
 from support import Silent
@@ -39,10 +39,10 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
-def verified(run: Path, recipe: Recipe, kept: Kept) -> tuple[dict[str, Any], list[str]]:
+def verified(run: Path, recipe: Recipe, kept: MeasurementStore) -> tuple[dict[str, Any], list[str]]:
     said: list[str] = []
     pictures = open_pictures(recipe, Silent())
-    report = verify_run(run, recipe, pictures, lambda done, total: None, say=said.append, kept=kept)
+    report = verify_run(run, recipe, pictures, lambda done, total: None, say=said.append, store=kept)
     return json.loads(json.dumps(report)), said
 
 
@@ -51,25 +51,25 @@ def test_an_artefact_that_is_added_is_measured_alone_and_the_report_is_the_same(
     store = tmp_path / "store"
     store.mkdir()
     plain = load_recipe(run / "recipe.toml")
-    first, said = verified(run, plain, Kept(store))
+    first, said = verified(run, plain, MeasurementStore(store))
     assert first["verification"]["pictures_measured"] >= 3 * plain.verify.samples  # the data, teacher and student
     assert any("pictures to draw and measure, roughly" in text for text in said)
 
-    export_source(run, "onnx", Wish(precision="fp16"), Silent())
+    export_source(run, "onnx", ExportOptions(precision="fp16"), Silent())
     recipe = load_recipe(run / "recipe.toml", ['export.targets=["onnx", "onnx-fp16"]'])
-    added, said = verified(run, recipe, Kept(store))
+    added, said = verified(run, recipe, MeasurementStore(store))
     assert added["verification"]["pictures_measured"] <= plain.verify.samples  # of the added file alone
     assert added["verification"]["pictures_reused"] > 0
     assert any("are known from before" in text for text in said)
 
-    scratch, _ = verified(run, recipe, Kept())
+    scratch, _ = verified(run, recipe, MeasurementStore())
     assert scratch["verification"]["pictures_reused"] == 0
     assert without_times(added) == without_times(scratch)
     assert [row["path"] for row in added["artifacts"]] == ["generator.onnx", "generator.fp16.onnx"]
     assert added["artifacts"][0]["latency_ms"] == first["artifacts"][0]["latency_ms"]
     assert added["verification"]["seconds"] > 0
 
-    once_more, said = verified(run, recipe, Kept(store))
+    once_more, said = verified(run, recipe, MeasurementStore(store))
     assert once_more["verification"]["pictures_measured"] == 0 and said == []
     assert without_times(once_more) == without_times(scratch)
 
@@ -77,7 +77,7 @@ def test_an_artefact_that_is_added_is_measured_alone_and_the_report_is_the_same(
 def test_another_network_is_not_taken_for_the_one_before(run: Path, tmp_path: Path) -> None:
     stage = load_stage(run / "student")
     drawn = [{"file": stage.weights_sha256, "seed": 0}, {"file": "0" * 64, "seed": 0}, {"file": "0" * 64, "seed": 1}]
-    kept = Kept(tmp_path)
+    kept = MeasurementStore(tmp_path)
     for number, identity in enumerate(drawn):
         chunk = np.full((4, 1, 2, 2), number, np.uint8)
         list(kept.pictures(lambda chunk=chunk: [chunk], 4, **identity))
@@ -85,7 +85,7 @@ def test_another_network_is_not_taken_for_the_one_before(run: Path, tmp_path: Pa
         (found,) = kept.pictures(lambda: [], 4, **identity)
         assert (found == number).all()
     assert not kept.has(file="0" * 64, seed=0, samples=5)
-    assert not Kept(tmp_path, {"cores": 96}).has(file="0" * 64, seed=0, samples=4)
+    assert not MeasurementStore(tmp_path, {"cores": 96}).has(file="0" * 64, seed=0, samples=4)
 
 
 def chunks() -> Iterator[NDArray[np.uint8]]:
@@ -96,7 +96,7 @@ def chunks() -> Iterator[NDArray[np.uint8]]:
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "note", "gone"])
 def test_what_is_damaged_is_drawn_again(tmp_path: Path, damage: str) -> None:
-    kept = Kept(tmp_path)
+    kept = MeasurementStore(tmp_path)
     first = list(kept.pictures(chunks, 8, file="a"))
     assert [len(chunk) for chunk in kept.pictures(lambda: [], 8, file="a")] == [3, 3, 2]
     (content,) = tmp_path.glob("*.npy")
@@ -114,20 +114,20 @@ def test_what_is_damaged_is_drawn_again(tmp_path: Path, damage: str) -> None:
 
 
 def test_what_was_not_drawn_to_its_end_is_not_kept(tmp_path: Path) -> None:
-    kept = Kept(tmp_path)
+    kept = MeasurementStore(tmp_path)
     next(kept.pictures(chunks, 8, file="a"))
     assert len(list(kept.pictures(lambda: list(chunks())[:1], 8, file="b"))) == 1  # fewer than were asked for
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_store_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
-    kept = Kept(tmp_path / "gone")
+    kept = MeasurementStore(tmp_path / "gone")
     assert len(list(kept.pictures(chunks, 8, file="a"))) == 3
     assert kept.value(lambda: {"a": 1}, file="x") == {"a": 1}
 
 
 def test_the_store_holds_what_was_used_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Kept(tmp_path)
+    kept = MeasurementStore(tmp_path)
     for number, name in enumerate("abc"):
         kept.value(lambda name=name: {"name": name * 100}, file=name)
         newest = max(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
@@ -142,7 +142,7 @@ def test_the_forecast_is_said_once_by_the_rate_of_the_first_pictures(monkeypatch
     now = [0.0]
     monkeypatch.setattr(kept_module.time, "monotonic", lambda: now[0])
     said: list[str] = []
-    kept = Kept()
+    kept = MeasurementStore()
     forecast = Forecast(10_000, 4_000, kept, said.append)
     forecast.update()
     assert said == []

@@ -5,7 +5,6 @@ The students are a finished run's own, and the same with other weights.
 
 import shutil
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,12 @@ from ganlet.artifact import (
     write_tensors,
 )
 from ganlet.export import web
-from ganlet.export.web import GLUE, LOADER, WASM
-from ganlet.exporting import Wish, export_recipe, export_source
-from ganlet.exporting.kept import earlier_exports
+from ganlet.export.web import WASM
+from ganlet.exporting import ExportOptions, export_recipe, export_source
+from ganlet.exporting.earlier import earlier_exports
 from ganlet.files import read_json, write_json
 from ganlet.recipe import Recipe, load_recipe
-from support import Answer, Silent
+from support import Answer, Silent, fake_package
 
 
 @pytest.fixture
@@ -42,12 +41,7 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An npm package of three small files, in a table that knows it beside the real one."""
     folder = tmp_path / "npm"
-    (folder / "dist").mkdir(parents=True)
-    (folder / "package.json").write_text('{"name": "onnxruntime-web", "version": "9.8.7"}')
-    known = {}
-    for name in (LOADER, GLUE, WASM):
-        (folder / "dist" / name).write_text(f"the content of {name}")
-        known[name] = sha256((folder / "dist" / name).read_bytes()).hexdigest()
+    known = fake_package(folder)
     monkeypatch.setattr(web, "RUNTIMES", web.RUNTIMES | {"9.8.7": known})
     return folder
 
@@ -76,7 +70,7 @@ def again(run: Path, *overrides: str) -> list[str]:
 
 @pytest.mark.parametrize("targets", ['["onnx"]', '["onnx", "web"]'])
 def test_a_page_with_its_runtime_keeps_it_though_the_package_is_gone(run: Path, package: Path, targets: str) -> None:
-    export_source(run, "web", Wish(wasm=package), Silent())
+    export_source(run, "web", ExportOptions(wasm=package), Silent())
     shutil.rmtree(package)
     before = contents(run / "web")
     said = again(run, f"export.targets={targets}")
@@ -92,7 +86,7 @@ def test_a_page_with_its_runtime_keeps_it_though_the_package_is_gone(run: Path, 
 
 
 def test_copies_that_were_damaged_are_told_and_the_page_is_left(run: Path, package: Path) -> None:
-    export_source(run, "web", Wish(wasm=package), Silent())
+    export_source(run, "web", ExportOptions(wasm=package), Silent())
     (run / "web" / WASM).write_text("something else")
     with_other_weights(run)
     before = contents(run / "web")
@@ -102,15 +96,15 @@ def test_copies_that_were_damaged_are_told_and_the_page_is_left(run: Path, packa
 
 
 def test_a_page_that_the_network_serves_stays_so_and_an_explicit_export_changes_it(run: Path, package: Path) -> None:
-    export_source(run, "web", Wish(wasm=package), Silent())
-    export_source(run, "web", Wish(), Silent())
+    export_source(run, "web", ExportOptions(wasm=package), Silent())
+    export_source(run, "web", ExportOptions(), Silent())
     assert WASM not in contents(run / "web")
     again(run, 'export.targets=["onnx", "web"]')
     assert WASM not in contents(run / "web")
 
 
 def test_the_precision_of_a_page_stays(run: Path) -> None:
-    export_source(run, "web", Wish(precision="fp16"), Silent())
+    export_source(run, "web", ExportOptions(precision="fp16"), Silent())
     with_other_weights(run)
     again(run, 'export.targets=["onnx", "web"]')
     assert manifest_entry(run, "web/generator.onnx")["precision"] == "fp16"
@@ -118,15 +112,17 @@ def test_the_precision_of_a_page_stays(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "name"),
+    ("options", "name"),
     [
-        (Wish(precision="fp16"), "generator.fp16.onnx"),
-        (Wish(precision="int8", profile="trt-int8"), "generator.trt-int8.onnx"),
-        (Wish(profile="sm75"), "generator.sm75.onnx"),
+        (ExportOptions(precision="fp16"), "generator.fp16.onnx"),
+        (ExportOptions(precision="int8", profile="trt-int8"), "generator.trt-int8.onnx"),
+        (ExportOptions(profile="sm75"), "generator.sm75.onnx"),
     ],
 )
-def test_a_variant_that_no_recipe_names_stays_or_is_made_again_in_its_way(run: Path, wish: Wish, name: str) -> None:
-    export_source(run, "onnx", wish, Silent())
+def test_a_variant_that_no_recipe_names_stays_or_is_made_again_in_its_way(
+    run: Path, options: ExportOptions, name: str
+) -> None:
+    export_source(run, "onnx", options, Silent())
     before = (run / name).read_bytes()
     assert any(f"{name} was asked for before and is made of the same model, it stays" in text for text in again(run))
     assert (run / name).read_bytes() == before
@@ -136,11 +132,11 @@ def test_a_variant_that_no_recipe_names_stays_or_is_made_again_in_its_way(run: P
     entry = manifest_entry(run, name)
     assert (run / name).read_bytes() != before and onnx.load(run / name).graph.node
     assert entry["made_from"]["weights_sha256"] == stage.weights_sha256
-    assert entry["precision"] == wish.precision and entry["profile"] == (wish.profile or "cpu-fp32")
+    assert entry["precision"] == options.precision and entry["profile"] == (options.profile or "cpu-fp32")
 
 
 def test_what_was_deleted_is_not_made_again(run: Path) -> None:
-    export_source(run, "onnx", Wish(precision="fp16"), Silent())
+    export_source(run, "onnx", ExportOptions(precision="fp16"), Silent())
     (run / "generator.fp16.onnx").unlink()
     with_other_weights(run)
     again(run)
@@ -169,19 +165,19 @@ def engine(run: Path) -> Path:
 def test_an_engine_is_made_again_for_the_cards_and_batches_that_it_was_for(
     run: Path, engine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wishes: list[Wish] = []
+    asked: list[ExportOptions] = []
 
-    def build(stage: Stage, folder: Path, wish: Wish, observer: Any) -> list[Path]:
-        wishes.append(wish)
+    def build(stage: Stage, folder: Path, options: ExportOptions, observer: Any) -> list[Path]:
+        asked.append(options)
         return [engine]
 
     monkeypatch.setitem(exporting.TARGETS, "trt-rtx", build)
     assert any("sm75+sm86.engine was asked for before" in text and "it stays" in text for text in again(run))
-    assert not wishes
+    assert not asked
     with_other_weights(run)
     again(run)
-    (wish,) = wishes
-    assert (wish.gpus, wish.opt_batch, wish.max_batch, wish.workspace_mib) == (("sm75", "sm86"), 4, 8, 256)
+    (options,) = asked
+    assert (options.gpus, options.opt_batch, options.max_batch, options.workspace_mib) == (("sm75", "sm86"), 4, 8, 256)
 
 
 def test_what_cannot_be_made_again_here_is_told_and_nothing_else_is_lost(
@@ -197,10 +193,10 @@ def test_what_cannot_be_made_again_here_is_told_and_nothing_else_is_lost(
 
 
 def test_the_manifest_of_the_shipped_options(run: Path, engine: Path) -> None:
-    export_source(run, "onnx", Wish(precision="int8"), Silent())
-    export_source(run, "web", Wish(precision="int8"), Silent())
+    export_source(run, "onnx", ExportOptions(precision="int8"), Silent())
+    export_source(run, "web", ExportOptions(precision="int8"), Silent())
     found = [
-        (earlier.path.name, earlier.to, earlier.wish.precision, earlier.current) for earlier in earlier_exports(run)
+        (earlier.path.name, earlier.to, earlier.options.precision, earlier.current) for earlier in earlier_exports(run)
     ]
     assert found == [
         ("generator.int8.onnx", "onnx", "int8", True),

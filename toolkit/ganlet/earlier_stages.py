@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganlet.artifact import STAGES, Stage, is_stage, load_stage, versions
 from ganlet.errors import GanletError
+from ganlet.files import copy_onto
 from ganlet.recipe import Basis, is_images
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Kept:
+class EarlierStage:
     """A stage in a folder, complete or not. `changes` are the values that have changed since it was made, None where
     it is too old to tell.
     """
@@ -55,7 +56,7 @@ class Kept:
         return len(changes) == 1 and is_images(changes[0])
 
 
-def look(folder: Path, basis: Basis) -> Kept | None:
+def look(folder: Path, basis: Basis) -> EarlierStage | None:
     """What is in `folder`, or None where there is neither a stage nor a checkpoint. Raises GanletError for damage."""
     from ganlet.training.checkpoint import find_checkpoint
 
@@ -63,11 +64,13 @@ def look(folder: Path, basis: Basis) -> Kept | None:
         stage = load_stage(folder)
         provenance, images = stage.config["provenance"], stage.training.get("images")
         known = basis.changes_since(stage.key, provenance.get("rests_on"), images if type(images) is int else None)
-        return Kept(folder, known, stage=stage)
-    found = find_checkpoint(folder / CHECKPOINT)
-    if found is None:
+        return EarlierStage(folder, known, stage=stage)
+    checkpoint = find_checkpoint(folder / CHECKPOINT)
+    if checkpoint is None:
         return None
-    return Kept(folder, basis.changes_since(found.key, found.note.get("rests_on")), checkpoint=found)
+    return EarlierStage(
+        folder, basis.changes_since(checkpoint.key, checkpoint.note.get("rests_on")), checkpoint=checkpoint
+    )
 
 
 def refuse_damaged(run: Path) -> None:
@@ -165,7 +168,7 @@ def _obstacle(plan: "Plan", step: int) -> str | None:
     return schedule(plan)
 
 
-def _to_go_on_from(folder: Path, here: Kept | None, basis: Basis, plan: "Plan") -> Kept | None:
+def _to_go_on_from(folder: Path, here: EarlierStage | None, basis: Basis, plan: "Plan") -> EarlierStage | None:
     """The finished stage that differs in its number of pictures alone: the longest that is not too long, else any."""
     every = [kept for kept in [here, *_moved_aside(folder, basis)] if kept is not None]
     finished = [kept for kept in every if kept.stage is not None and kept.is_of_other_length]
@@ -173,7 +176,7 @@ def _to_go_on_from(folder: Path, here: Kept | None, basis: Basis, plan: "Plan") 
     return max(finished, key=lambda kept: (steps[id(kept)] <= plan.train.steps, steps[id(kept)]), default=None)
 
 
-def _go_on(shorter: Kept, folder: Path, basis: Basis, plan: "Plan", say: Say) -> bool:
+def _go_on(shorter: EarlierStage, folder: Path, basis: Basis, plan: "Plan", say: Say) -> bool:
     """Copy checkpoint and logs of a finished stage into `folder`, or say why training starts from step 0."""
     from ganlet.training.checkpoint import find_checkpoint
 
@@ -194,7 +197,7 @@ def _go_on(shorter: Kept, folder: Path, basis: Basis, plan: "Plan", say: Say) ->
         return False
     for name in LOGS:
         with suppress(OSError, shutil.Error):
-            _copy(shorter.folder / name, folder / name)
+            copy_onto(shorter.folder / name, folder / name)
     _give_key(checkpoint, folder, basis)  # last, so that a kill before leaves nothing to mistake for a checkpoint
     say(
         f"{folder.name}: goes on from step {steps} of the finished stage, which is kept as {shorter.folder}; "
@@ -203,20 +206,20 @@ def _go_on(shorter: Kept, folder: Path, basis: Basis, plan: "Plan", say: Say) ->
     return True
 
 
-def _differences(shorter: Kept, plan: "Plan", steps: int) -> str:
+def _differences(shorter: EarlierStage, plan: "Plan", steps: int) -> str:
     """How the result will differ from that of a training of the whole length."""
     assert shorter.stage is not None
-    found = []
+    differences = []
     if "threads" in (shorter.changes or ()):
-        found.append("its first part was made with another run.threads")
+        differences.append("its first part was made with another run.threads")
     made_by, here = shorter.stage.config["provenance"].get("versions", {}), versions()
     if isinstance(made_by, dict) and made_by.get("torch") != here.get("torch"):
-        found.append(f"its first part was made by torch {made_by.get('torch')}")
+        differences.append(f"its first part was made by torch {made_by.get('torch')}")
     if plan.train.evaluate_steps and steps % plan.train.evaluate_steps:
-        found.append(f"its distance was measured at step {steps} as well")
-    if not found:
+        differences.append(f"its distance was measured at step {steps} as well")
+    if not differences:
         return "on the same kind of machine the weights are those of one training of this length, bit by bit"
-    return f"unlike one training of this length, {' and '.join(found)}"
+    return f"unlike one training of this length, {' and '.join(differences)}"
 
 
 def _give_key(checkpoint: "Checkpoint", folder: Path, basis: Basis) -> None:
@@ -225,14 +228,6 @@ def _give_key(checkpoint: "Checkpoint", folder: Path, basis: Basis) -> None:
 
     note: dict[str, Any] = checkpoint.note | {"key": basis.key, "rests_on": basis.values}
     write_checkpoint(folder / CHECKPOINT, checkpoint.tensors(), note)
-
-
-def _copy(source: Path, to: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, to, dirs_exist_ok=True)
-    elif source.is_file():
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, to)
 
 
 # ---------------------------------------------------------------- names
@@ -248,7 +243,7 @@ def _free_name(folder: Path) -> Path:
     return next(path for path in map(folder.with_name, names) if not path.exists())
 
 
-def _moved_aside(folder: Path, basis: Basis) -> Iterator[Kept]:
+def _moved_aside(folder: Path, basis: Basis) -> Iterator[EarlierStage]:
     """The stages that were moved aside from `folder`; what is damaged is passed over."""
     for path in sorted(folder.parent.glob(f"{glob.escape(folder.name)}.previous*")):
         with suppress(GanletError):

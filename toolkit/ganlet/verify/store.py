@@ -36,7 +36,7 @@ Pictures = NDArray[np.uint8]
 
 
 @dataclass
-class Kept:
+class MeasurementStore:
     """A store in `folder`; without one nothing is kept. `machine` is what the figures depend on beside their subject.
 
     `measured` counts the pictures that went through the feature net, `reused` those that did not have to.
@@ -48,7 +48,7 @@ class Kept:
     reused: int = 0
 
     @classmethod
-    def here(cls, machine: Mapping[str, Any]) -> "Kept":
+    def here(cls, machine: Mapping[str, Any]) -> "MeasurementStore":
         """The store of this user's cache; one that keeps nothing where the disk is nearly full."""
         folder = default_cache() / "verify"
         try:
@@ -81,7 +81,7 @@ class Kept:
 
     def net(self, net: FeatureNet) -> FeatureNet:
         """The same net, which measures only pictures that it has not measured on this machine."""
-        return _KeptNet(net, self)
+        return _StoredNet(net, self)
 
     def value(self, measure: Callable[[], dict[str, Any]], **identity: Any) -> dict[str, Any]:
         """A JSON object that was measured before, or `measure`'s."""
@@ -174,15 +174,15 @@ def _append(path: Path, chunk: Pictures, samples: int, first: bool) -> bool:
     return True
 
 
-class _KeptNet:
+class _StoredNet:
     """A feature net behind the store: features by the bytes of the pictures."""
 
-    def __init__(self, net: FeatureNet, kept: Kept) -> None:
-        self._net, self._kept = net, kept
+    def __init__(self, net: FeatureNet, store: MeasurementStore) -> None:
+        self._net, self._store = net, store
         self.name, self.dim, self.protocol, self.batch = net.name, net.dim, net.protocol, net.batch
 
     def features(self, pictures: Pictures) -> NDArray[np.float32]:
-        if self._kept.folder is None:
+        if self._store.folder is None:
             return self._measured(pictures)
         content = np.ascontiguousarray(pictures)
         identity = {
@@ -190,17 +190,17 @@ class _KeptNet:
             "shape": list(content.shape),
             "sha256": hashlib.sha256(content.data).hexdigest(),
         }
-        path = self._kept._path("features", identity)
-        known = self._kept._read(path)
+        path = self._store._path("features", identity)
+        known = self._store._read(path)
         if known is not None and known[0].shape == (len(pictures), self.dim) and known[0].dtype == np.float32:
-            self._kept.reused += len(pictures)
+            self._store.reused += len(pictures)
             return np.array(known[0])
-        found = self._measured(pictures)
-        self._kept._write(path, found, [len(found)])
-        return found
+        features = self._measured(pictures)
+        self._store._write(path, features, [len(features)])
+        return features
 
     def _measured(self, pictures: Pictures) -> NDArray[np.float32]:
-        self._kept.measured += len(pictures)
+        self._store.measured += len(pictures)
         return self._net.features(pictures)
 
     def tensors(self) -> "Iterable[Tensor]":
@@ -210,12 +210,12 @@ class _KeptNet:
 class Forecast:
     """Says once, by the rate of the first pictures, how many verification draws and measures and how long it takes."""
 
-    def __init__(self, in_all: int, known: int, kept: Kept, say: Callable[[str], None]) -> None:
-        self.in_all, self.known, self.kept, self.say = in_all, known, kept, say
-        self.started, self.measured, self.said = time.monotonic(), kept.measured, False
+    def __init__(self, in_all: int, known: int, store: MeasurementStore, say: Callable[[str], None]) -> None:
+        self.in_all, self.known, self.store, self.say = in_all, known, store, say
+        self.started, self.measured, self.said = time.monotonic(), store.measured, False
 
     def update(self) -> None:
-        done = self.kept.measured - self.measured
+        done = self.store.measured - self.measured
         if self.said or done == 0:
             return
         self.said = True

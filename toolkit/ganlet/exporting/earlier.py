@@ -8,7 +8,7 @@ from typing import Any
 from ganlet.artifact import STAGES, Stage, describe_file, find_stage, listed_files, manifest_entry
 from ganlet.device.tensorrt_package import EXPORTS
 from ganlet.errors import GanletError
-from ganlet.exporting.wish import Wish
+from ganlet.exporting.options import ExportOptions
 
 PAGE, PAGE_MODEL = "web/index.html", "web/generator.onnx"
 
@@ -19,7 +19,7 @@ class Earlier:
 
     path: Path
     to: str
-    wish: Wish
+    options: ExportOptions
     current: bool
     """The file is whole, and what it is made of is still the same."""
 
@@ -30,8 +30,8 @@ def current_and_outdated(run: Path, stage: Stage, except_for: Collection[Path]) 
     `stage` is the run's last one, which an outdated file is made of again. In an order in which each can be made of
     those before it: ONNX files, programs, engines, the web page.
     """
-    found = [earlier for earlier in earlier_exports(run) if earlier.path not in except_for]
-    return [e for e in found if e.current], [e for e in found if not e.current]
+    others = [earlier for earlier in earlier_exports(run) if earlier.path not in except_for]
+    return [e for e in others if e.current], [e for e in others if not e.current]
 
 
 def earlier_exports(run: Path) -> list[Earlier]:
@@ -54,9 +54,9 @@ def _exports(run: Path) -> Iterator[Earlier]:
         if "/" not in name and name.startswith("generator.") and path.suffix in (".onnx", ".pte"):
             current = whole and _is_stage(run, made_from)
             if path.suffix == ".pte":
-                yield Earlier(path, "executorch", Wish(precision=precision), current)
+                yield Earlier(path, "executorch", ExportOptions(precision=precision), current)
             else:
-                how = Wish(precision=precision, profile=entry.get("profile"), tune=bool(entry.get("tuned")))
+                how = ExportOptions(precision=precision, profile=entry.get("profile"), tune=bool(entry.get("tuned")))
                 yield Earlier(path, "onnx", how, current)
         elif path.suffix == ".engine" and entry.get("runtime") in EXPORTS:
             current = whole and _is_file(run, made_from.get("onnx"), made_from.get("sha256"))
@@ -64,16 +64,16 @@ def _exports(run: Path) -> Iterator[Earlier]:
         elif name == PAGE:
             current = whole and _is_file(run, made_from.get("file"), made_from.get("sha256"))
             precision = str(manifest_entry(run, PAGE_MODEL).get("precision", "fp32"))
-            yield Earlier(path, "web", Wish(precision=precision), current)
+            yield Earlier(path, "web", ExportOptions(precision=precision), current)
 
 
-def _engine_options(run: Path, entry: dict[str, Any]) -> Wish:
+def _engine_options(run: Path, entry: dict[str, Any]) -> ExportOptions:
     """What `ganlet export` was told of an engine, by what the manifest says of it."""
-    usual = Wish()
+    usual = ExportOptions()
     profile = entry.get("profile")  # of batches: {"min", "opt", "max"}
     batches = profile if isinstance(profile, dict) else {}
     onnx = (entry.get("made_from") or {}).get("onnx")
-    return Wish(
+    return ExportOptions(
         precision=str(entry.get("precision", "fp32")),
         gpus=tuple(str(target) for target in entry.get("targets", ())),
         profile=manifest_entry(run, str(onnx)).get("profile"),

@@ -7,7 +7,7 @@ from ganlet.recipe import Verify
 
 
 @dataclass(frozen=True)
-class Wish:
+class ExportOptions:
     """How a target is wanted, where it leaves a choice."""
 
     precision: str = "fp32"
