@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ganlet.artifact import load_stage
 from ganlet.exporting import ExportOptions, export_source
 from ganlet.recipe import Recipe, load_recipe
-from ganlet.verify import kept as kept_module
+from ganlet.verify import store as store_module
 from ganlet.verify.store import Forecast, MeasurementStore
 from ganlet.verify.verdict import verify_run
 from ganlet.workplace import open_pictures
@@ -39,10 +39,10 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
-def verified(run: Path, recipe: Recipe, kept: MeasurementStore) -> tuple[dict[str, Any], list[str]]:
+def verified(run: Path, recipe: Recipe, store: MeasurementStore) -> tuple[dict[str, Any], list[str]]:
     said: list[str] = []
     pictures = open_pictures(recipe, Silent())
-    report = verify_run(run, recipe, pictures, lambda done, total: None, say=said.append, store=kept)
+    report = verify_run(run, recipe, pictures, lambda done, total: None, say=said.append, store=store)
     return json.loads(json.dumps(report)), said
 
 
@@ -77,14 +77,14 @@ def test_an_artefact_that_is_added_is_measured_alone_and_the_report_is_the_same(
 def test_another_network_is_not_taken_for_the_one_before(run: Path, tmp_path: Path) -> None:
     stage = load_stage(run / "student")
     drawn = [{"file": stage.weights_sha256, "seed": 0}, {"file": "0" * 64, "seed": 0}, {"file": "0" * 64, "seed": 1}]
-    kept = MeasurementStore(tmp_path)
+    store = MeasurementStore(tmp_path)
     for number, identity in enumerate(drawn):
         chunk = np.full((4, 1, 2, 2), number, np.uint8)
-        list(kept.pictures(lambda chunk=chunk: [chunk], 4, **identity))
+        list(store.pictures(lambda chunk=chunk: [chunk], 4, **identity))
     for number, identity in enumerate(drawn):
-        (found,) = kept.pictures(lambda: [], 4, **identity)
+        (found,) = store.pictures(lambda: [], 4, **identity)
         assert (found == number).all()
-    assert not kept.has(file="0" * 64, seed=0, samples=5)
+    assert not store.has(file="0" * 64, seed=0, samples=5)
     assert not MeasurementStore(tmp_path, {"cores": 96}).has(file="0" * 64, seed=0, samples=4)
 
 
@@ -96,9 +96,9 @@ def chunks() -> Iterator[NDArray[np.uint8]]:
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "note", "gone"])
 def test_what_is_damaged_is_drawn_again(tmp_path: Path, damage: str) -> None:
-    kept = MeasurementStore(tmp_path)
-    first = list(kept.pictures(chunks, 8, file="a"))
-    assert [len(chunk) for chunk in kept.pictures(lambda: [], 8, file="a")] == [3, 3, 2]
+    store = MeasurementStore(tmp_path)
+    first = list(store.pictures(chunks, 8, file="a"))
+    assert [len(chunk) for chunk in store.pictures(lambda: [], 8, file="a")] == [3, 3, 2]
     (content,) = tmp_path.glob("*.npy")
     (note,) = tmp_path.glob("*.json")
     if damage == "note":
@@ -109,46 +109,46 @@ def test_what_is_damaged_is_drawn_again(tmp_path: Path, damage: str) -> None:
         data = bytearray(content.read_bytes())
         data[-1] ^= 255
         content.write_bytes(bytes(data[:-1] if damage == "cut" else data))
-    again = list(kept.pictures(chunks, 8, file="a"))
+    again = list(store.pictures(chunks, 8, file="a"))
     assert all((a == b).all() for a, b in zip(first, again, strict=True)) and len(again) == 3
 
 
 def test_what_was_not_drawn_to_its_end_is_not_kept(tmp_path: Path) -> None:
-    kept = MeasurementStore(tmp_path)
-    next(kept.pictures(chunks, 8, file="a"))
-    assert len(list(kept.pictures(lambda: list(chunks())[:1], 8, file="b"))) == 1  # fewer than were asked for
+    store = MeasurementStore(tmp_path)
+    next(store.pictures(chunks, 8, file="a"))
+    assert len(list(store.pictures(lambda: list(chunks())[:1], 8, file="b"))) == 1  # fewer than were asked for
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_store_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
-    kept = MeasurementStore(tmp_path / "gone")
-    assert len(list(kept.pictures(chunks, 8, file="a"))) == 3
-    assert kept.value(lambda: {"a": 1}, file="x") == {"a": 1}
+    store = MeasurementStore(tmp_path / "gone")
+    assert len(list(store.pictures(chunks, 8, file="a"))) == 3
+    assert store.value(lambda: {"a": 1}, file="x") == {"a": 1}
 
 
 def test_the_store_holds_what_was_used_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = MeasurementStore(tmp_path)
+    store = MeasurementStore(tmp_path)
     for number, name in enumerate("abc"):
-        kept.value(lambda name=name: {"name": name * 100}, file=name)
+        store.value(lambda name=name: {"name": name * 100}, file=name)
         newest = max(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         os.utime(newest, (number, number))
-    monkeypatch.setattr(kept_module, "MOST_BYTES", 300)
-    kept.trim()
-    assert kept.value(lambda: {}, file="c") == {"name": "c" * 100}
-    assert kept.value(lambda: {}, file="a") == {}
+    monkeypatch.setattr(store_module, "MOST_BYTES", 300)
+    store.trim()
+    assert store.value(lambda: {}, file="c") == {"name": "c" * 100}
+    assert store.value(lambda: {}, file="a") == {}
 
 
 def test_the_forecast_is_said_once_by_the_rate_of_the_first_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(kept_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(store_module.time, "monotonic", lambda: now[0])
     said: list[str] = []
-    kept = MeasurementStore()
-    forecast = Forecast(10_000, 4_000, kept, said.append)
+    store = MeasurementStore()
+    forecast = Forecast(10_000, 4_000, store, said.append)
     forecast.update()
     assert said == []
-    kept.measured, now[0] = 100, 2.0
+    store.measured, now[0] = 100, 2.0
     forecast.update()
-    kept.measured, now[0] = 200, 4.0
+    store.measured, now[0] = 200, 4.0
     forecast.update()
     assert said == [
         "verify: about 6,000 pictures to draw and measure, roughly 2 min at the rate of the first 100, 4,000 are known "

@@ -101,7 +101,7 @@ def open_checkpoint(folder: Path, say: Say) -> Checkpoint | None:
             newest.rename(aside)
         raise Damaged(
             f"Checkpoint {newest} is damaged ({checkpoint.lost}), so its disk or the memory may fail: it was put aside "
-            f"as {aside.name}; run the same command again to go on from the checkpoint before, of step {checkpoint.step}."
+            f"as {aside.name}; run the same command again to go on from the one before, of step {checkpoint.step}."
         )
     if checkpoint.lost is not None:
         say(f"checkpoint {newest}: {checkpoint.lost}; going on from the one before, of step {checkpoint.step}")
