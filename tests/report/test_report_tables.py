@@ -35,12 +35,23 @@ def test_every_check_and_budget_has_a_mark_and_a_word(failed: dict[str, Any], ba
     lines = {
         name: line for name in ("fidelity", "parity", "budget: model") for line in table.splitlines() if name in line
     }
-    assert lines["fidelity"].split()[-5:] == ["21.4", "%", "15", "✗", "failed"]
+    assert lines["fidelity"].split()[-6:] == ["21.4", "%", "≤", "15", "✗", "failed"]
     assert lines["parity"].split()[-2:] == ["✓", "passed"]
     assert "2.25" in lines["budget: model"] and "✗ failed" in lines["budget: model"]
     assert "rose by 21.4 %" in below and "…" not in text
     bare_text = printed(checks_table(bare))
     assert bare_text.count("? not verified") == 3 and "passed" not in bare_text
+
+
+def test_a_least_is_told_apart_from_a_most(passed: dict[str, Any]) -> None:
+    passed["checks"] = [
+        {"name": "variety of teacher", "status": "passed", "measured": 77.0, "limit": 10.0, "unit": "%", "reason": ""}
+        | {"limit_is": "least"},
+        {"name": "PSNR of a file of before", "status": "passed", "measured": 40.0, "limit": 38.0, "unit": "dB"},
+        {"name": "distance of teacher", "status": "passed", "measured": 1.0, "limit": 5.0, "unit": "", "reason": ""},
+    ]
+    text = printed(checks_table(passed))
+    assert "≥ 10" in text and "≥ 38" in text and "≤ 5" in text
 
 
 def test_missing_figures_are_dashes_and_nobody_is_the_baseline(bare: dict[str, Any]) -> None:

@@ -30,6 +30,13 @@ class Check:
     limit: float | None
     unit: str
     reason: str
+    is_least: bool = False
+    """Whether the figure has to be at least the limit; at most it otherwise."""
+
+    @property
+    def at(self) -> str:
+        """ "≥ " or "≤ ", which stands before the limit."""
+        return "≥ " if self.is_least else "≤ "
 
     @property
     def verdict(self) -> str:
@@ -98,7 +105,9 @@ def budgets(report: Json) -> list[Check]:
 def _check(row: Json, status: str | None = None) -> Check:
     name = words(row, "name") or "unnamed check"
     measured, limit = number(row, "measured"), number(row, "limit")
-    return Check(name, status or status_of(row), measured, limit, words(row, "unit"), words(row, "reason"))
+    least = words(row, "limit_is") == "least" or name.startswith("PSNR ")  # a report of before has no such key
+    status = status or status_of(row)
+    return Check(name, status, measured, limit, words(row, "unit"), words(row, "reason"), least)
 
 
 def judge(report: Json) -> Verdict:

@@ -143,7 +143,11 @@ def checks_table(report: Json) -> Table:
         printed.add_row(
             cell(name),
             cell(figure(check.measured, check.unit if check.measured is not None else "")),
-            cell(figure(check.limit, check.unit if check.limit is not None and check.measured is None else "")),
+            cell(
+                DASH
+                if check.limit is None
+                else check.at + figure(check.limit, "" if check.measured is not None else check.unit)
+            ),
             Text(check.verdict, style=STYLES.get(check.status, UNKNOWN_STYLE)),
         )
     return printed

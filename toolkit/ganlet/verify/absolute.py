@@ -65,7 +65,7 @@ def _variety_check(name: str, standing: Standing, count: int) -> Check:
     shares = ", ".join(f"{SHORT[key]} {_percent(share)}" for key, share in standing.shares.items())
     reason = f"Of what the data have, at {count} pictures each: {shares}; the least of them has to be above the limit."
     status: Status = "failed" if worst <= HOPELESS_SHARE else "passed"
-    return Check(f"variety of {name}", status, 100 * worst, 100 * HOPELESS_SHARE, "%", reason)
+    return Check(f"variety of {name}", status, 100 * worst, 100 * HOPELESS_SHARE, "%", reason, is_least=True)
 
 
 def _distance_check(name: str, standing: Standing, standings: Standings) -> Check:

@@ -25,12 +25,16 @@ class Check:
     unit: str
     reason: str
     interval: Interval | None = None
+    is_least: bool = False
+    """Whether the figure has to be at least the limit; at most it otherwise."""
 
     def as_json(self) -> dict[str, Any]:
         """The row of report.json; "low" and "high" where the figure has an interval."""
         row: dict[str, Any] = {"name": self.name, "unit": self.unit, "limit": self.limit, "measured": self.measured}
         if self.interval is not None:
             row |= {"low": self.interval.low, "high": self.interval.high}
+        if self.is_least:
+            row["limit_is"] = "least"
         return row | {"status": self.status, "reason": self.reason}
 
 
@@ -42,9 +46,10 @@ def at_most(name: str, measured: float | None, limit: float, unit: str, reason: 
 
 
 def at_least(name: str, measured: float | None, limit: float, unit: str, reason: str) -> Check:
-    """Passed when `measured` >= `limit`; None is beyond any number, such as the ratio to an error of nothing."""
+    """Passed when `measured` >= `limit`; None means infinite, such as the PSNR of identical pictures."""
     status: Status = "passed" if measured is None or measured >= limit else "failed"
-    return Check(name, status, measured, limit, unit, f"at least {limit:g} {unit} expected; {reason}")
+    why = f"at least {limit:g} {unit} expected; {reason}"
+    return Check(name, status, measured, limit, unit, why, is_least=True)
 
 
 def change_text(percent: float) -> str:

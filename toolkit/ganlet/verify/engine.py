@@ -161,7 +161,7 @@ def _found(path: Path, constants: list[NDArray[Any]]) -> Check:
     percent = 100 * found / total if total else 0.0
     status: Status = "passed" if percent >= LEAST_WEIGHTS_PERCENT else "failed"
     reason = f"{percent:.4g} % of the weights lie in it byte by byte"
-    return Check("weights", status, percent, LEAST_WEIGHTS_PERCENT, "%", reason)
+    return Check("weights", status, percent, LEAST_WEIGHTS_PERCENT, "%", reason, is_least=True)
 
 
 def _overhead(entry: dict[str, Any], constants: list[NDArray[Any]]) -> Check:
