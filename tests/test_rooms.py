@@ -107,7 +107,7 @@ def test_a_room_imports_only_what_lies_below(room: str) -> None:
 
 def test_every_room_is_listed() -> None:
     rooms = {room_of(path) for path in ROOT.rglob("*.py")}
-    assert rooms - set(MAY_IMPORT) == {"cli", "__init__"}
+    assert rooms - set(MAY_IMPORT) == {"cli", "__init__", "__main__"}
 
 
 def test_the_arrows_make_no_circle() -> None:
