@@ -96,7 +96,7 @@ def of_run(run: Path) -> Iterator[str]:
     report = read_json(run / "report.json")
     against, checks = report["against_data"], report["checks"]
     figures = {name: stage["quality"] for name, stage in report["stages"].items()}
-    figures |= {artefact["path"]: artefact["quality"] for artefact in report["artifacts"] if "quality" in artefact}
+    figures |= {artifact["path"]: artifact["quality"] for artifact in report["artifacts"] if "quality" in artifact}
     for name, subject in against["subjects"].items():
         distance = next(value["value"] for key, value in figures[name].items() if key.startswith("fd_"))
         standing = Standing(subject["share_of_data"], 1.0, distance, subject["position"])

@@ -39,12 +39,12 @@ from compression_rows import (
 )
 from compression_tables import command_of, write_results
 from ganlet.artifact import CONFIG, load_stage
+from ganlet.commands.export import TARGETS, ExportOptions
+from ganlet.commands.open_run import OpenRun
+from ganlet.commands.run import STEPS as MAKE
 from ganlet.errors import Busy, GanletError
-from ganlet.exporting import TARGETS, ExportOptions
 from ganlet.files import claimed, read_json
-from ganlet.pipeline import STEPS as MAKE
 from ganlet.ui import Terminal
-from ganlet.workplace import Workplace
 
 STAGE = {"teacher": "teacher", "distill": "student"}  # the folder that each section's stage makes
 GENERATOR, INT8 = "generator.onnx", "generator.int8.onnx"
@@ -99,7 +99,7 @@ class Bench:
                 if not self.is_trained(row, seed):
                     recipe = recipe_of(row, seed, self.steps(row), str(self.folder(teacher, seed)))
                     print(f"# training {folder}", flush=True)
-                    MAKE[row.section](Workplace.open(recipe, folder, self.observer))
+                    MAKE[row.section](OpenRun.open(recipe, folder, self.observer))
                 return True
         except Busy:
             return False

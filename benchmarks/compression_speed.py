@@ -16,8 +16,8 @@ from rich.console import Console
 
 from compression import Bench, command_line
 from compression_rows import ROWS
-from ganlet.benching import Settings, measure_subjects, notes, rows_table, subjects_of
-from ganlet.benching.plan import Subject
+from ganlet.commands.bench import Settings, measure_subjects, notes, rows_table, subjects_of
+from ganlet.commands.bench.plan import Subject
 from ganlet.device.ratios import median_interval
 from ganlet.ui import Terminal
 

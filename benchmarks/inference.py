@@ -28,7 +28,7 @@ import torch
 from rich.console import Console
 
 from ganlet.artifact import GENERATOR, Stage, save_stage
-from ganlet.benching import Settings, measure_subjects, notes, rows_table, subjects_of
+from ganlet.commands.bench import Settings, measure_subjects, notes, rows_table, subjects_of
 from ganlet.data import load_pictures
 from ganlet.device import OnnxRunner, Sampler, latents
 from ganlet.device.openvino_runner import NAME as OPENVINO
@@ -136,7 +136,7 @@ VARIANTS = {
 
 
 def speed(name: str, divide: int, settings: Settings, root: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The document of `ganlet bench` for one network, and its artefacts' names by form."""
+    """The document of `ganlet bench` for one network, and its artifacts' names by form."""
     run = root / name
     stage = calibrated_stage(name, divide, run / name)
     paths = {EAGER: run / name, AS_IS: export_onnx(stage, run)}
@@ -150,16 +150,16 @@ def speed(name: str, divide: int, settings: Settings, root: Path) -> tuple[dict[
     return measure_subjects(subjects, settings, Terminal()), {form: path.name for form, path in paths.items()}
 
 
-def ratio_of(document: dict[str, Any], artefact: str, to: str, batch: int) -> Ratio | None:
-    """Pictures per second of one artefact against another's, round by round; None where one was not measured."""
+def ratio_of(document: dict[str, Any], artifact: str, to: str, batch: int) -> Ratio | None:
+    """Pictures per second of one artifact against another's, round by round; None where one was not measured."""
     rounds = {
         row["artefact"]: row["round_p50_ms"]
         for row in document["rows"]
         if row["batch"] == batch and row["status"] == "measured" and row["runtime"] != OPENVINO
     }
-    if artefact not in rounds or to not in rounds:
+    if artifact not in rounds or to not in rounds:
         return None
-    return median_interval([theirs / own for own, theirs in zip(rounds[artefact], rounds[to], strict=True)])
+    return median_interval([theirs / own for own, theirs in zip(rounds[artifact], rounds[to], strict=True)])
 
 
 # ---------------------------------------------------------------- quality

@@ -4,7 +4,8 @@
     OMP_NUM_THREADS=1 nice python benchmarks/pruning.py exported/kittens-quick
     OMP_NUM_THREADS=1 nice python benchmarks/pruning.py exported/kittens-quick --ratios 0.5 --tune-images 32000
 
-Every row is `[[compress]]` of a recipe of its own in WORK, made by `ganlet.pipeline.prune`; the same command again goes
+Every row is `[[compress]]` of a recipe of its own in WORK, made by `ganlet.commands.run.prune`; the same command again
+goes
 on. "random" ranks the channels by chance: what an importance has to beat. Distances are Frechet distances in Lite0
 features of N pictures to N of the whole teacher on the same latents, and to held-out pictures; 95 % intervals.
 """
@@ -20,18 +21,18 @@ import torch
 from numpy.typing import NDArray
 
 from ganlet.artifact import Stage, find_stage, load_stage
+from ganlet.commands.open_run import OpenRun
+from ganlet.commands.run import prune
 from ganlet.compress import importance as importances
 from ganlet.data import PictureSet, load_pictures
 from ganlet.files import MB, read_json, write_json
 from ganlet.metrics import Fidelity, compare, extract, feature_net
 from ganlet.models import Generator
-from ganlet.pipeline import prune
 from ganlet.recipe import Importance, Recipe, load_recipe, parse_recipe
 from ganlet.training.load import generator_config_of
 from ganlet.ui import Terminal
 from ganlet.verify.fidelity import _pictures, choose_reference
 from ganlet.verify.torch_runner import TorchRunner
-from ganlet.workplace import Workplace
 
 IMPORTANCES = ("random", "magnitude", "batch-norm", "group-norm", "strength", "diversity")
 TUNE = {"alpha": 0.09, "pixel": "l1", "features": 1.0}
@@ -116,7 +117,7 @@ def main() -> None:
                 word: Importance = "magnitude" if name == "random" else name
                 recipe = recipe_of(base, teacher.folder, options, scope=scope, importance=word, **dict([size]))
                 with patch.dict(importances.SCORES, {word: random_scores} if name == "random" else {}):
-                    stage = prune(Workplace(recipe, kept, pictures, observer))
+                    stage = prune(OpenRun(recipe, kept, pictures, observer))
                 known = kept / f"judged-{options.samples}.json"
                 if not known.is_file() or read_json(known)["weights"] != stage.weights_sha256:
                     write_json(known, {"weights": stage.weights_sha256} | judge.row(stage))

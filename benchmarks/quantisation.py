@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
 from ganlet.artifact import GENERATOR, Stage, find_stage, load_stage, save_stage
+from ganlet.commands.open_run import OpenRun, open_pictures
+from ganlet.commands.run import quantize
 from ganlet.compress.quantize import measure
 from ganlet.device import latents
 from ganlet.device.pictures import to_uint8
@@ -37,13 +39,11 @@ from ganlet.export.sensitivity import Nearest, nearest_int8, nearness
 from ganlet.files import MB, sha256_file
 from ganlet.metrics import Fidelity, compare, extract, feature_net, paired_change_percent
 from ganlet.models import Generator, build_generator
-from ganlet.pipeline import quantize
 from ganlet.recipe import Quantize, Recipe, load_recipe, parse_recipe
 from ganlet.training.load import load_generator
 from ganlet.training.plan import generator_config
 from ganlet.ui import Terminal
 from ganlet.verify.fidelity import choose_reference
-from ganlet.workplace import Workplace, open_pictures
 
 BATCH = 16
 
@@ -153,7 +153,7 @@ def trained(recipe: Recipe, source: Stage, options: argparse.Namespace, work: Pa
     run = work / f"{options.profile}-{options.images}-{options.lr}-{options.pixel}-{options.seed}"
     run.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    stage = quantize(Workplace(own, run, open_pictures(own, Terminal(quiet=True)), Terminal(quiet=True)))
+    stage = quantize(OpenRun(own, run, open_pictures(own, Terminal(quiet=True)), Terminal(quiet=True)))
     found = stage.config["provenance"]["int8"]
     words = (
         f"trained on: {found['before']['psnr_db']} dB before, {found['after']['psnr_db']} dB after "

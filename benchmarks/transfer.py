@@ -23,16 +23,16 @@ from typing import Any
 from compression_judge import LATENT_SEED, Judge, parameters
 from compression_tables import command_of
 from ganlet.artifact import CONFIG, Stage, find_stage, load_stage
+from ganlet.commands.export import TARGETS, ExportOptions
+from ganlet.commands.freeze import FOLDER, RESULT
+from ganlet.commands.open_run import OpenRun
+from ganlet.commands.run import STEPS as MAKE
 from ganlet.errors import Busy
-from ganlet.exporting import TARGETS, ExportOptions
 from ganlet.files import MB, claimed, read_json
-from ganlet.freezing import FOLDER, RESULT
 from ganlet.metrics import paired_change_percent
-from ganlet.pipeline import STEPS as MAKE
 from ganlet.recipe import Recipe, parse_recipe
 from ganlet.training.load import critic_config_of, generator_config_of
 from ganlet.ui import Terminal
-from ganlet.workplace import Workplace
 from transfer_tables import write_results
 
 Tables = dict[str, Any]
@@ -185,7 +185,7 @@ class Bench:
                 if self.is_trained(row, seed):
                     return
                 print(f"# training {run}", flush=True)
-                place = Workplace.open(recipe_of(row, seed, self.options.steps, self.source), run, self.observer)
+                place = OpenRun.open(recipe_of(row, seed, self.options.steps, self.source), run, self.observer)
                 for section in row.sections:
                     MAKE[section](place)
         except Busy:

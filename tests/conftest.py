@@ -81,7 +81,7 @@ def make_recipe(tiny_tables: dict[str, Any]) -> Callable[..., Recipe]:
 @pytest.fixture(scope="session")
 def decent_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One small run that passes, for slow tests. Read it; copy it before changing it."""
-    from ganlet.pipeline import run_recipe
+    from ganlet.commands.run import run_recipe
 
     folder = tmp_path_factory.mktemp("decent") / "tiny"
     run_recipe(parse_recipe(copy.deepcopy(DECENT)), folder, Silent())
@@ -91,7 +91,7 @@ def decent_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One tiny run, complete and verified, which fails: it is next to untrained. Copy it before changing it."""
-    from ganlet.pipeline import run_recipe
+    from ganlet.commands.run import run_recipe
 
     folder = tmp_path_factory.mktemp("finished") / "tiny"
     run_recipe(parse_recipe(copy.deepcopy(TINY)), folder, Silent())

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganlet import limits, preflight
+from ganlet import limits
+from ganlet.commands import preflight
 from ganlet.data import parallel
 from ganlet.device import profiles
 from ganlet.limits import DEVICE, PROCESSORS, memory_limit, processor_limit, quota_threads

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ganlet.artifact import what_lies_at
-from ganlet.benching.table import notes
+from ganlet.commands.bench.table import notes
 from ganlet.data.cache import default_cache
 from ganlet.device.onnx_runner import OnnxRunner
 from ganlet.errors import Diverged, GanletError, words_of

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from ganlet.artifact import find_stage, is_stage, save_stage, stages_of
+from ganlet.commands.fid.artifacts import is_artifact
+from ganlet.commands.preflight import check_names
 from ganlet.device.manifest import check_unchanged, listed
-from ganlet.distance.artefacts import is_artefact
 from ganlet.errors import GanletError
 from ganlet.files import sha256_file
 from ganlet.own_files import MANIFEST, REPORT, STAGE, check_not_foreign, is_own, read_own
-from ganlet.preflight import check_names
 
 FOREIGN: dict[str, bytes] = {
     "settings of a training script": b'{"lr": 0.0002, "stage": 2, "schema": "v1"}',
@@ -64,7 +64,7 @@ def make_stage(folder: Path) -> Path:
 def test_a_damaged_stage_is_still_a_stage_and_named(damage: slice, tmp_path: Path) -> None:
     config = make_stage(tmp_path / "run" / "teacher") / "config.json"
     config.write_bytes(config.read_bytes()[damage])
-    assert is_stage(config.parent) and is_artefact(tmp_path / "run")
+    assert is_stage(config.parent) and is_artifact(tmp_path / "run")
     for read in (find_stage, stages_of):
         with pytest.raises(GanletError, match="a stage of Ganlet, is damaged") as raised:
             read(tmp_path / "run")
@@ -89,7 +89,7 @@ def test_json_of_others_around_a_run_changes_nothing(name: str, tmp_path: Path) 
     foreign.parent.mkdir(exist_ok=True)
     foreign.write_text('{"lr": 1}')
     assert find_stage(run).folder == stage and find_stage(stage).folder == stage
-    assert list(stages_of(run)) == ["teacher"] and is_artefact(run) and not is_artefact(run.parent)
+    assert list(stages_of(run)) == ["teacher"] and is_artifact(run) and not is_artifact(run.parent)
     if name == "c":
         with pytest.raises(GanletError, match=r"student/config\.json is no stage of Ganlet"):
             check_names(run)
@@ -101,7 +101,7 @@ def test_json_of_others_around_a_run_changes_nothing(name: str, tmp_path: Path) 
 def test_a_folder_of_pictures_with_json_in_it_is_a_folder_of_pictures(name: str, tmp_path: Path) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text('{"stage": 1, "lr": 2}')
-    assert not is_artefact(tmp_path)
+    assert not is_artifact(tmp_path)
     with pytest.raises(GanletError, match="holds no trained stage"):
         find_stage(tmp_path)
 
@@ -112,7 +112,7 @@ def list_in(manifest: Path, path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pte", ".engine"])
-def test_a_renamed_artefact_is_known_by_its_hash(suffix: str, tmp_path: Path) -> None:
+def test_a_renamed_artifact_is_known_by_its_hash(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"cats{suffix}"
     path.write_bytes(b"generator")
     list_in(tmp_path / "manifest.json", path, f"generator{suffix}")
@@ -127,7 +127,7 @@ def test_a_renamed_artefact_is_known_by_its_hash(suffix: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
-def test_a_manifest_of_another_program_says_nothing_of_an_artefact(content: bytes, tmp_path: Path) -> None:
+def test_a_manifest_of_another_program_says_nothing_of_an_artifact(content: bytes, tmp_path: Path) -> None:
     """Beside the file, and in the folder above a run's own manifest."""
     path = tmp_path / "app" / "run" / "generator.onnx"
     path.parent.mkdir(parents=True)

@@ -71,7 +71,7 @@ def test_what_nobody_foresaw_is_one_sentence_and_exit_code_2(
     def fail(*_: Any, **__: Any) -> None:
         raise raised
 
-    monkeypatch.setattr("ganlet.distance.compare.compare_paths", fail)
+    monkeypatch.setattr("ganlet.commands.fid.compare.compare_paths", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     code, out, err = ganlet("fid", "a", "b")
     assert code == 2 and out == "" and len(err.splitlines()) == 1, err
@@ -91,7 +91,7 @@ def test_debug_shows_the_traceback_and_exits_with_2(
     def fail(*_: Any, **__: Any) -> None:
         raise GanletError("Got this, expected that.")
 
-    monkeypatch.setattr("ganlet.distance.compare.compare_paths", fail)
+    monkeypatch.setattr("ganlet.commands.fid.compare.compare_paths", fail)
     code, _, err = ganlet("--debug", "fid", "a", "b")
     assert code == 2 and "Traceback" in err and err.splitlines()[-1] == "ganlet: Got this, expected that."
 
@@ -102,7 +102,7 @@ def test_the_end_of_standard_input_is_no_verdict(
     def ask(*_: Any, **__: Any) -> None:
         raise EOFError
 
-    monkeypatch.setattr("ganlet.distance.compare.compare_paths", ask)
+    monkeypatch.setattr("ganlet.commands.fid.compare.compare_paths", ask)
     assert ganlet("fid", "a", "b")[0] == 2
 
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from ganlet.artifact import CRITIC, find_stage, load_stage
-from ganlet.budgeting import budget_recipe
+from ganlet.commands.budget import budget_recipe
+from ganlet.commands.open_run import OpenRun
+from ganlet.commands.preflight import plans_of
+from ganlet.commands.run import prune, run_recipe
 from ganlet.errors import GanletError
 from ganlet.files import read_json, write_json
 from ganlet.memory.ways import ways_of
-from ganlet.pipeline import prune, run_recipe
-from ganlet.preflight import plans_of
 from ganlet.recipe import Recipe, load_recipe, parse_recipe, save_recipe
 from ganlet.training.load import critic_config_of, generator_config_of, load_generator
-from ganlet.workplace import Workplace
 from support import Answer, Silent, expect_refused
 
 TUNE = {"train": {"images": 40, "batch": 8, "checkpoint_steps": 2, "log_steps": 1, "progress_steps": 100}}
@@ -39,7 +39,7 @@ def make(tiny_tables: dict[str, Any], finished_run: Path) -> Callable[..., Recip
 
 def pruned(recipe: Recipe, folder: Path) -> tuple[Any, Silent]:
     seen = Silent()
-    return prune(Workplace.open(recipe, folder, seen)), seen
+    return prune(OpenRun.open(recipe, folder, seen)), seen
 
 
 def test_what_has_no_critic_is_tuned_without_making_one_up(make: Any, finished_run: Path, tmp_path: Path) -> None:

@@ -312,7 +312,7 @@ def trained_stage(recipe: Recipe, source: Stage, folder: Path, plan: Plan | None
 
 def test_a_plan_builds_no_network(make_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of widths of 20,000 it would take gigabytes, before a forecast could say so."""
-    from ganlet.preflight import plans_of
+    from ganlet.commands.preflight import plans_of
 
     def build(config: Any) -> Any:
         raise AssertionError("a network was built")

@@ -13,23 +13,23 @@ import pytest
 import torch
 
 from ganlet.artifact import CRITIC, GENERATOR, Stage, load_stage, save_stage
+from ganlet.commands.export import export_recipe
+from ganlet.commands.open_run import OpenRun
+from ganlet.commands.preflight import plans_of
+from ganlet.commands.run import quantize, run_recipe
 from ganlet.compress.quantize import measure, quantize_plan, quantize_weights
 from ganlet.errors import GanletError
 from ganlet.export import variants
 from ganlet.export.sensitivity import nearest_int8, nearness
-from ganlet.exporting import export_recipe
 from ganlet.memory.forecast import forecast
 from ganlet.memory.measure import measure as measure_memory
 from ganlet.memory.ways import ways_of
 from ganlet.models import build_generator
-from ganlet.pipeline import quantize, run_recipe
-from ganlet.preflight import plans_of
 from ganlet.recipe import Quantize, Recipe, parse_recipe, save_recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.training.plan import Plan, train_stage
-from ganlet.verify.artefacts import open_artefacts
+from ganlet.verify.artifacts import open_artifacts
 from ganlet.verify.verdict import stages_with_teacher
-from ganlet.workplace import Workplace
 from support import Answer, Silent, expect_refused
 
 INT8 = {"targets": ["onnx", "onnx-int8"]}
@@ -51,7 +51,7 @@ def make(tiny_tables: dict[str, Any], finished_run: Path) -> Callable[..., Recip
 
 def quantized(recipe: Recipe, folder: Path) -> tuple[Stage, list[str]]:
     seen = Silent()
-    return quantize(Workplace.open(recipe, folder, seen)), seen.said
+    return quantize(OpenRun.open(recipe, folder, seen)), seen.said
 
 
 def figures(stage: Stage) -> dict[str, Any]:
@@ -241,11 +241,11 @@ def test_the_int8_file_is_of_the_profile_that_was_measured(make: Any, tmp_path: 
     of_file = json.loads((tmp_path / "manifest.json").read_text())["files"][made[1].name]["calibration"]
     assert of_file["psnr_db"] == figures(stage)["before"]["psnr_db"]
     stages = stages_with_teacher(tmp_path, recipe)
-    judged = [artefact.path for artefact in open_artefacts(tmp_path, recipe, stages)]
+    judged = [artifact.path for artifact in open_artifacts(tmp_path, recipe, stages)]
     assert judged == made
     made[1].unlink()
     with pytest.raises(GanletError, match=r"make it with .*--to onnx --precision int8 --profile trt-int8"):
-        open_artefacts(tmp_path, recipe, stages)
+        open_artifacts(tmp_path, recipe, stages)
 
 
 def test_the_command(make: Any, ganlet: Callable[..., Answer], finished_run: Path, tmp_path: Path) -> None:
@@ -265,4 +265,4 @@ def test_a_step_needs_the_one_before_it(tiny_tables: dict[str, Any], finished_ru
         tiny_tables.pop(name)
     recipe = parse_recipe(tiny_tables | {"export": INT8, "compress": steps})
     with pytest.raises(GanletError, match=r"pruned does not exist; expected the folder of a trained stage"):
-        quantize(Workplace.open(recipe, tmp_path, Silent()))
+        quantize(OpenRun.open(recipe, tmp_path, Silent()))

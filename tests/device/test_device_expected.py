@@ -153,7 +153,7 @@ def test_each_missing_file_is_named_with_its_remedy(bundle: Path) -> None:
         confirm_artifact(bundle.parent / "gone.onnx")
 
 
-def test_a_changed_expectation_or_artefact_is_refused(bundle: Path) -> None:
+def test_a_changed_expectation_or_artifact_is_refused(bundle: Path) -> None:
     for name in (EXPECTED, bundle.name):
         path = bundle.parent / name
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""A listed artefact is loaded as it was made, of the configuration that is listed, or not at all."""
+"""A listed artifact is loaded as it was made, of the configuration that is listed, or not at all."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ def test_any_changed_or_missing_byte_is_refused(generator: Path, tmp_path: Path,
         open_runner(path, threads=1)
 
 
-def test_an_artefact_as_listed_opens(generator: Path, tmp_path: Path) -> None:
+def test_an_artifact_as_listed_opens(generator: Path, tmp_path: Path) -> None:
     path = tmp_path / "generator.onnx"
     path.write_bytes(generator.read_bytes())
     list_file(tmp_path, path.name, **ENDS)

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import ganlet as package
-from ganlet import exporting
 from ganlet.artifact import load_stage, manifest_entry
+from ganlet.commands import export
+from ganlet.commands.export import ExportOptions, export_source
 from ganlet.device import OnnxRunner, Sampler, latents
 from ganlet.device.executorch_runner import ExecuTorchRunner
 from ganlet.errors import GanletError
 from ganlet.export import executorch_export
 from ganlet.export.executorch_export import executorch_bytes
-from ganlet.exporting import ExportOptions, export_source
 from ganlet.files import read_json
 from ganlet.recipe import Verify
 from ganlet.training.load import load_generator
@@ -101,7 +101,7 @@ def test_a_program_that_draws_something_else_is_removed(
     monkeypatch.setattr(executorch_export, "export_executorch", lambda *_: shutil.copy(run / name, folder / name))
     options = ExportOptions(precision=precision, limits=limits)
     with pytest.raises(GanletError, match=f"{fault}.*was removed"):
-        exporting.TARGETS["executorch"](load_stage(folder / "student"), folder, options, Silent())
+        export.TARGETS["executorch"](load_stage(folder / "student"), folder, options, Silent())
     assert not (folder / name).exists() and not manifest_entry(folder, name)
 
 

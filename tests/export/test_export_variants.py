@@ -16,13 +16,13 @@ import pytest
 from onnx import ModelProto, numpy_helper
 
 import ganlet
-from ganlet import exporting
 from ganlet.artifact import load_stage, manifest_entry
+from ganlet.commands import export
+from ganlet.commands.export import ExportOptions, export_recipe, export_source
 from ganlet.errors import GanletError
 from ganlet.export import layers_of, variants
 from ganlet.export.tune import Trial, tuned_forms
 from ganlet.export.variants import export_variant, variant_name
-from ganlet.exporting import ExportOptions, export_recipe, export_source
 from ganlet.recipe import Recipe, Verify
 from support import Answer, Silent, expect_refused
 
@@ -134,7 +134,7 @@ def test_a_plain_file_that_draws_something_else_is_removed_and_never_called_comp
     nothing_is_so_near = ExportOptions(limits=Verify(parity_max_abs=1e-12))
     for _ in range(2):
         with pytest.raises(GanletError, match=r"drew something else than the student.*was removed"):
-            exporting.TARGETS["onnx"](load_stage(run / "student"), run, nothing_is_so_near, Silent())
+            export.TARGETS["onnx"](load_stage(run / "student"), run, nothing_is_so_near, Silent())
         assert not (run / "generator.onnx").exists() and not manifest_entry(run, "generator.onnx")
 
 
@@ -156,7 +156,7 @@ def test_a_choice_that_the_target_does_not_have_is_refused(
 def test_what_misses_the_limit_of_the_recipe_is_said(run: Path) -> None:
     seen = Silent()
     how = ExportOptions(precision="int8", limits=Verify(parity_int8_psnr_db=200.0))
-    exporting.TARGETS["onnx"](load_stage(run / "student"), run, how, seen)
+    export.TARGETS["onnx"](load_stage(run / "student"), run, how, seen)
     assert (run / "generator.int8.onnx").is_file()
     assert "at least 200 dB: it will not pass" in seen.said[-1]
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import ganlet
-from ganlet import exporting
 from ganlet.artifact import add_to_manifest, load_stage
+from ganlet.commands import export
 from ganlet.device import OnnxRunner
 from ganlet.export import web
 from ganlet.export.web import GLUE, LICENCE, LOADER, WASM, Subject, content_policy, export_web
@@ -164,14 +164,14 @@ def test_the_command_makes_the_generator_first(own_run: Path, ganlet: Callable[.
 
 
 def test_the_page_takes_the_precision_that_is_wished(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def onnx(stage: Any, run: Path, options: exporting.ExportOptions, observer: Any) -> list[Path]:
+    def onnx(stage: Any, run: Path, options: export.ExportOptions, observer: Any) -> list[Path]:
         assert options.precision == "int8"
         (run / "generator.int8.onnx").write_bytes((run / "generator.onnx").read_bytes())
         add_to_manifest(run, "generator.int8.onnx", precision="int8")
         return [run / "generator.int8.onnx"]
 
-    monkeypatch.setitem(exporting.TARGETS, "onnx", onnx)
-    exporting.export_source(own_run, "web", exporting.ExportOptions(precision="int8"), Silent())
+    monkeypatch.setitem(export.TARGETS, "onnx", onnx)
+    export.export_source(own_run, "web", export.ExportOptions(precision="int8"), Silent())
     assert "16 x 16 pixels, int8" in (own_run / "web" / "index.html").read_text()
     entry = read_json(own_run / "manifest.json")["files"]["web/generator.onnx"]
     assert entry["precision"] == "int8" and entry["made_from"]["file"] == "generator.int8.onnx"
@@ -179,7 +179,7 @@ def test_the_page_takes_the_precision_that_is_wished(own_run: Path, monkeypatch:
 
 def test_a_recipe_may_ask_for_the_page(own_run: Path) -> None:
     recipe = load_recipe(own_run / "recipe.toml", ['export.targets=["web"]'])
-    made = exporting.export_recipe(recipe, load_stage(own_run / "student"), own_run, Silent())
+    made = export.export_recipe(recipe, load_stage(own_run / "student"), own_run, Silent())
     assert made[0] == own_run / "generator.onnx" and made[-1] == own_run / "web" / "index.html"
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from ganlet.commands.open_run import OpenRun, open_pictures
+from ganlet.commands.preflight import plans_of
+from ganlet.commands.run import train_teacher
 from ganlet.files import MIB
 from ganlet.memory.feature_net import feature_net_memory
 from ganlet.memory.forecast import FEATURE_NET, forecast
-from ganlet.pipeline import train_teacher
-from ganlet.preflight import plans_of
 from ganlet.recipe import Recipe
 from ganlet.training.evaluate import FeatureNetMemory
 from ganlet.training.plan import teacher_plan
-from ganlet.workplace import Workplace, open_pictures
 from support import Silent
 
 NET = FeatureNetMemory(batch=4, weights_bytes=3 * 2**20, working_bytes=200 * 2**20)
@@ -51,7 +51,7 @@ def test_forecast_and_training_agree_with_the_real_net(
 ) -> None:
     train = {"images": 2 * batch, "batch": batch, "ema": 0.0, "evaluate_steps": 2, "evaluate_samples": 50}
     recipe = make_recipe(run__device="cpu", teacher__widths=widths, teacher__train=train, distill=None)
-    place = Workplace(recipe, tmp_path, open_pictures(recipe, Silent()), Silent())
+    place = OpenRun(recipe, tmp_path, open_pictures(recipe, Silent()), Silent())
     (plan, *_) = plans_of(recipe)
     assert plan.feature_net is not None
     assert plan.feature_net.weights_bytes / MIB == pytest.approx(4.64e6 * 4 / MIB, rel=0.02)  # its published parameters

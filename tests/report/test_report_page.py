@@ -90,7 +90,7 @@ def test_pictures_are_the_files_themselves_and_are_described(run: Path) -> None:
     assert content == (run / "samples" / "teacher.png").read_bytes()
 
 
-def test_every_artefact_is_on_the_page(quantised: dict[str, Any], make_run: MakeRun) -> None:
+def test_every_artifact_is_on_the_page(quantised: dict[str, Any], make_run: MakeRun) -> None:
     run = make_run(quantised)
     shutil.copy(run / "samples" / "generator.onnx.png", run / "samples" / "generator.int8.onnx.png")
     parsed = Parsed(page_of(run))
@@ -115,7 +115,7 @@ def test_headings_are_in_order_and_the_verdict_is_the_first(run: Path) -> None:
     levels = [int(level) for level in re.findall(r"<h([1-6])", page)]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
-    order = ("Passed all", "The same latents", "Budgets", "Summary", "Progress", "Losses", "Artefacts", "Provenance")
+    order = ("Passed all", "The same latents", "Budgets", "Summary", "Progress", "Losses", "Artifacts", "Provenance")
     places = [Parsed(page).text.index(f" {heading}") for heading in order]
     assert places == sorted(places)
 

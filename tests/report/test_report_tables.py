@@ -68,7 +68,7 @@ def test_long_names_and_markup_stay_what_they_are(passed: dict[str, Any]) -> Non
     assert [row.stage for row in summary_rows(passed)] == ["teacher", "transfer"]
 
 
-def test_every_artefact_has_a_line(quantised: dict[str, Any], bare: dict[str, Any]) -> None:
+def test_every_artifact_has_a_line(quantised: dict[str, Any], bare: dict[str, Any]) -> None:
     text = printed(artifacts_table(quantised))
     plain, int8 = (next(line for line in text.splitlines() if name in line) for name in ("or.onnx", "int8.onnx"))
     assert plain.split() == ["generator.onnx", "1.12", "141.3", "42.58", "\N{EN DASH}", "1.23", "121.7"]

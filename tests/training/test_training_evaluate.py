@@ -244,24 +244,24 @@ def test_new_keys_leave_the_keys_of_recipes_as_they_were(make_recipe: MakeRecipe
 
 
 def test_mixed_precision_is_told_where_it_is_not_switched_on(make_recipe: MakeRecipe, tmp_path: Path) -> None:
-    from ganlet.pipeline import train_teacher
-    from ganlet.workplace import Workplace, open_pictures
+    from ganlet.commands.open_run import OpenRun, open_pictures
+    from ganlet.commands.run import train_teacher
     from support import Silent
 
     recipe, observer = make_recipe(teacher__train__amp="bf16", run__device="cpu"), Silent()
-    train_teacher(Workplace(recipe, tmp_path, open_pictures(recipe, observer), observer))
+    train_teacher(OpenRun(recipe, tmp_path, open_pictures(recipe, observer), observer))
     assert "teacher: amp = bf16 is for CUDA, on cpu this trains in fp32" in observer.said
 
 
 def test_no_finished_stage_is_lost_to_changes_and_one_comes_back(make_recipe: MakeRecipe, tmp_path: Path) -> None:
-    from ganlet.pipeline import train_teacher
-    from ganlet.workplace import Workplace, open_pictures
+    from ganlet.commands.open_run import OpenRun, open_pictures
+    from ganlet.commands.run import train_teacher
     from support import Silent
 
     made, observer = {}, Silent()
     for lr in (1e-3, 2e-3, 3e-3):
         recipe = make_recipe(teacher__train__images=40, teacher__train__lr=lr)
-        place = Workplace(recipe, tmp_path, open_pictures(recipe, observer), observer)
+        place = OpenRun(recipe, tmp_path, open_pictures(recipe, observer), observer)
         made[lr] = (place, train_teacher(place).weights_sha256)
     assert {path.name for path in tmp_path.iterdir()} == {"teacher", "teacher.previous", "teacher.previous2"}
     place, weights = made[1e-3]
@@ -271,13 +271,13 @@ def test_no_finished_stage_is_lost_to_changes_and_one_comes_back(make_recipe: Ma
     assert kept == {weights for _, weights in made.values()}
     (tmp_path / "teacher.previous" / "config.json").write_text("{")  # what is damaged there stands in nobody's way
     recipe = make_recipe(teacher__train__images=40, teacher__train__lr=4e-3)
-    train_teacher(Workplace(recipe, tmp_path, place.pictures, observer))
+    train_teacher(OpenRun(recipe, tmp_path, place.pictures, observer))
     assert (tmp_path / "teacher.previous" / "config.json").read_text() == "{"
 
 
 def test_an_unfinished_stage_is_taken_back_too(make_recipe: MakeRecipe, tmp_path: Path) -> None:
-    from ganlet.pipeline import train_teacher
-    from ganlet.workplace import Workplace, open_pictures
+    from ganlet.commands.open_run import OpenRun, open_pictures
+    from ganlet.commands.run import train_teacher
     from support import Silent
 
     class Stops(Silent):
@@ -288,9 +288,9 @@ def test_an_unfinished_stage_is_taken_back_too(make_recipe: MakeRecipe, tmp_path
             if done >= 160:
                 raise Interrupted("Stopped.")
 
-    def at(lr: float, observer: Silent) -> Workplace:
+    def at(lr: float, observer: Silent) -> OpenRun:
         recipe = make_recipe(teacher__train__lr=lr)
-        return Workplace(recipe, tmp_path, open_pictures(recipe, observer), observer)
+        return OpenRun(recipe, tmp_path, open_pictures(recipe, observer), observer)
 
     for lr in (1e-3, 2e-3, 3e-3):
         with pytest.raises(Interrupted):
@@ -303,14 +303,14 @@ def test_an_unfinished_stage_is_taken_back_too(make_recipe: MakeRecipe, tmp_path
 
 
 def test_a_run_is_watched_by_pictures_of_the_training_set(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    from ganlet.commands.open_run import OpenRun, open_pictures
+    from ganlet.commands.run import train_teacher
     from ganlet.metrics import extract, feature_net, frechet_distance, moments
-    from ganlet.pipeline import train_teacher
-    from ganlet.workplace import Workplace, open_pictures
     from support import Silent
 
     recipe = make_recipe(teacher__train__evaluate_steps=15, teacher__train__evaluate_samples=50)
     observer = Silent()
-    place = Workplace(recipe, tmp_path, open_pictures(recipe, observer), observer)
+    place = OpenRun(recipe, tmp_path, open_pictures(recipe, observer), observer)
     train_indices, _ = place.pictures.split(0.2, 0)
     seen: list[np.ndarray] = []
     pictures = replace(place.pictures, pictures=_Spy(place.pictures.pictures, seen))

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from ganlet.artifact import Stage, load_stage
+from ganlet.commands.open_run import OpenRun, open_pictures
+from ganlet.commands.run import verify
 from ganlet.device.footprint import Footprint
 from ganlet.device.latents import latents
 from ganlet.errors import GanletError
 from ganlet.files import read_json, write_json
-from ganlet.pipeline import verify
 from ganlet.recipe import Budget, Recipe, load_recipe
 from ganlet.verify.budget import check_budget
 from ganlet.verify.checks import at_most
@@ -23,7 +24,6 @@ from ganlet.verify.fidelity import choose_reference, measure_fidelity
 from ganlet.verify.parity import check_parity
 from ganlet.verify.torch_runner import TorchRunner
 from ganlet.verify.verdict import _of_other_pictures
-from ganlet.workplace import Workplace, open_pictures
 from support import Silent
 
 FOOTPRINT = Footprint(1, 50, None, 3.0, 4.0, 300.0, 10.0, 90.0, 60.0, "CPUExecutionProvider")
@@ -49,9 +49,9 @@ def copy_of_run(finished_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "tiny"))
 
 
-def place_of(run: Path, recipe: Recipe | None = None) -> Workplace:
+def place_of(run: Path, recipe: Recipe | None = None) -> OpenRun:
     recipe = recipe or load_recipe(run / "recipe.toml")
-    return Workplace(recipe, run, open_pictures(recipe, Silent()), Silent())
+    return OpenRun(recipe, run, open_pictures(recipe, Silent()), Silent())
 
 
 def test_at_most() -> None:
@@ -93,11 +93,11 @@ def test_the_report_keeps_its_contract(finished_run: Path) -> None:
     assert set(teacher["quality"]) == {"fd_lite0_80", "kid_lite0_80"} == set(student["to_teacher"])
     for figure in [*teacher["quality"].values(), *student["quality"].values(), *student["to_teacher"].values()]:
         assert figure["low"] <= figure["value"] <= figure["high"]
-    (artefact,) = report["artifacts"]
-    assert artefact["path"] == "generator.onnx" and artefact["precision"] == "fp32"
-    assert artefact["model_mb"] == (finished_run / "generator.onnx").stat().st_size / 1e6
-    assert artefact["parity"]["status"] == "passed" and artefact["parity"]["max_abs"] <= 1e-4
-    assert artefact["latency_ms"]["p50"] <= artefact["latency_ms"]["p95"]
+    (artifact,) = report["artifacts"]
+    assert artifact["path"] == "generator.onnx" and artifact["precision"] == "fp32"
+    assert artifact["model_mb"] == (finished_run / "generator.onnx").stat().st_size / 1e6
+    assert artifact["parity"]["status"] == "passed" and artifact["parity"]["max_abs"] <= 1e-4
+    assert artifact["latency_ms"]["p50"] <= artifact["latency_ms"]["p95"]
     assert {row["name"] for row in report["budget"]} == {"training memory", "model", "inference memory", "latency"}
     change = 100 * (student["quality"]["fd_lite0_80"]["value"] / teacher["quality"]["fd_lite0_80"]["value"] - 1)
     assert student["change_percent"]["value"] == pytest.approx(change)
@@ -204,7 +204,7 @@ def test_torch_runner_is_deterministic_in_eval_mode(finished_run: Path) -> None:
 def test_a_student_of_another_run_is_compared_with_its_teacher(
     finished_run: Path, tmp_path: Path, make_recipe: Callable[..., Recipe]
 ) -> None:
-    from ganlet.pipeline import run_recipe
+    from ganlet.commands.run import run_recipe
 
     recipe = make_recipe(teacher=None, distill__from=str(finished_run / "teacher"))
     report = run_recipe(recipe, tmp_path / "run", Silent())

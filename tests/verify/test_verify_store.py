@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 
 from ganlet.artifact import load_stage
-from ganlet.exporting import ExportOptions, export_source
+from ganlet.commands.export import ExportOptions, export_source
+from ganlet.commands.open_run import open_pictures
 from ganlet.recipe import Recipe, load_recipe
 from ganlet.verify import store as store_module
 from ganlet.verify.store import Forecast, MeasurementStore
 from ganlet.verify.verdict import verify_run
-from ganlet.workplace import open_pictures
 from support import Silent
 
 TIMES = {"latency_ms", "peak_memory_mib", "verification", "key"}
@@ -47,7 +47,7 @@ def verified(run: Path, recipe: Recipe, store: MeasurementStore) -> tuple[dict[s
 
 
 @pytest.mark.slow
-def test_an_artefact_that_is_added_is_measured_alone_and_the_report_is_the_same(run: Path, tmp_path: Path) -> None:
+def test_an_artifact_that_is_added_is_measured_alone_and_the_report_is_the_same(run: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     store.mkdir()
     plain = load_recipe(run / "recipe.toml")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from ganlet.artifact import load_stage
 from ganlet.cli import app
+from ganlet.commands.open_run import OpenRun, open_pictures
 from ganlet.data import PictureSet
 from ganlet.device.latents import latents
 from ganlet.files import read_json
@@ -33,7 +34,6 @@ from ganlet.verify.maps import feature_map
 from ganlet.verify.memorised import measure_memorised
 from ganlet.verify.torch_runner import TorchRunner
 from ganlet.verify.variety import Variety, VarietyResult, measure_variety
-from ganlet.workplace import Workplace, open_pictures
 from support import Silent
 
 
@@ -92,9 +92,9 @@ class Changed:
         return np.asarray(self.runner(changed.astype(np.float32)))
 
 
-def place_of(run: Path) -> Workplace:
+def place_of(run: Path) -> OpenRun:
     recipe = load_recipe(run / "recipe.toml")
-    return Workplace(recipe, run, open_pictures(recipe, Silent()), Silent())
+    return OpenRun(recipe, run, open_pictures(recipe, Silent()), Silent())
 
 
 def measured(run: Path, student: Any) -> tuple[FidelityResult, dict[str, Any], Reference]:

@@ -66,7 +66,7 @@ def budget(
 
     Example: ganlet budget recipes/basework-teacher.toml --gpu gtx-1660-ti --fit
     """
-    from ganlet.budgeting import budget_recipe, draw, tables
+    from ganlet.commands.budget import budget_recipe, draw, tables
 
     result = budget_recipe(recipe_of(recipe, overrides), gpu, vram_gb, fit, measured)
     print_tables(*tables(result))
@@ -104,7 +104,7 @@ def fid(
 
     Example: ganlet fid exported/kittens/generator.onnx kittens --samples 2000 --kid --prdc
     """
-    from ganlet.distance.compare import Question, as_lines, compare_paths
+    from ganlet.commands.fid.compare import Question, as_lines, compare_paths
 
     question = Question(
         features=features,
@@ -141,7 +141,7 @@ def doctor(as_json: Json = False) -> None:
 
     Example: ganlet doctor
     """
-    from ganlet.doctor import examine, table
+    from ganlet.commands.doctor import examine, table
 
     findings = examine()
     print_tables(table(findings))

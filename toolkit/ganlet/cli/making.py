@@ -24,8 +24,8 @@ from ganlet.errors import GanletError
 
 if TYPE_CHECKING:
     from ganlet.artifact import Stage
+    from ganlet.commands.open_run import OpenRun
     from ganlet.recipe import Recipe
-    from ganlet.workplace import Workplace
 
 
 @app.command()
@@ -34,7 +34,7 @@ def run(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_jso
 
     Example: ganlet run recipes/kittens-quick.toml --set distill.train.batch=16
     """
-    from ganlet.pipeline import run_recipe
+    from ganlet.commands.run import run_recipe
 
     parsed = recipe_of(recipe, overrides)
     command = shlex.join(["ganlet", "run", str(recipe), *(f"--set={o}" for o in overrides or [])])
@@ -56,8 +56,8 @@ def _show_freezing(recipe: Any, folder: Path) -> None:
 def _one_step(method: str) -> Callable[..., None]:
     """One step of [[compress]]."""
 
-    def make(place: "Workplace") -> "Stage":
-        from ganlet.pipeline import METHODS
+    def make(place: "OpenRun") -> "Stage":
+        from ganlet.commands.run import METHODS
 
         return METHODS[method](place)
 
@@ -67,23 +67,23 @@ def _one_step(method: str) -> Callable[..., None]:
 def _one_stage(section: str) -> Callable[..., None]:
     """What a section asks for."""
 
-    def make(place: "Workplace") -> "Stage":
-        from ganlet.pipeline import STEPS
+    def make(place: "OpenRun") -> "Stage":
+        from ganlet.commands.run import STEPS
 
         return STEPS[section](place)
 
     return _one(make, lambda recipe: bool(getattr(recipe, section)), f"[{section}] section")
 
 
-def _one(make: Callable[["Workplace"], "Stage"], has: Callable[["Recipe"], bool], what: str) -> Callable[..., None]:
+def _one(make: Callable[["OpenRun"], "Stage"], has: Callable[["Recipe"], bool], what: str) -> Callable[..., None]:
     def command(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
-        from ganlet.workplace import Workplace
+        from ganlet.commands.open_run import OpenRun
 
         parsed = recipe_of(recipe, overrides)
         if not has(parsed):
             raise GanletError(f"{recipe} has no {what}; add one, or run another stage.")
         with run_folder(parsed, out) as folder:
-            place = Workplace.open(parsed, folder, observer())
+            place = OpenRun.open(parsed, folder, observer())
             place.keep_recipe()
             stage = make(place)
         _show_freezing(parsed, folder)
@@ -147,8 +147,8 @@ def search(
 
     Example: ganlet search recipes/kittens-search.toml --target-mb 0.5
     """
+    from ganlet.commands.search import BEST, FOLDER, search_recipe
     from ganlet.report import search_table
-    from ganlet.searching import BEST, FOLDER, search_recipe
 
     given = [*(overrides or []), *([f"search.trials={trials}"] if trials is not None else [])]
     parsed = recipe_of(recipe, given)
@@ -175,10 +175,10 @@ def import_weights(
 
     Example: ganlet import generator.pt --like recipes/basework-teacher.toml --stage teacher --out exported/mine
     """
-    from ganlet.preflight import require_training_packages
+    from ganlet.commands.preflight import require_training_packages
 
     require_training_packages()
-    from ganlet.foreign import import_stage
+    from ganlet.commands.import_weights import import_stage
 
     made = import_stage(weights, recipe_of(like, None), stage, out, critic, observer().say)
     result = {"stage": made.name, "folder": str(made.folder), "made_from": made.config["provenance"]["made_from"]}

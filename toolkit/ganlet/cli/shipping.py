@@ -43,7 +43,7 @@ def export(
 
     Example: ganlet export exported/kittens-quick/student --to onnx
     """
-    from ganlet.exporting import ExportOptions, export_source
+    from ganlet.commands.export import ExportOptions, export_source
 
     options = ExportOptions(
         precision=precision,
@@ -88,15 +88,15 @@ def verify(
         return
     assert run is not None
     from ganlet.artifact import require_run
-    from ganlet.pipeline import verify as verify_place
-    from ganlet.preflight import require_training_packages
+    from ganlet.commands.open_run import OpenRun, open_pictures
+    from ganlet.commands.preflight import require_training_packages
+    from ganlet.commands.run import verify as verify_place
     from ganlet.recipe import load_recipe
-    from ganlet.workplace import Workplace, open_pictures
 
     require_run(run)
     parsed = load_recipe(run / "recipe.toml")
     require_training_packages()
-    place = Workplace(parsed, run, open_pictures(parsed, observer()), observer())
+    place = OpenRun(parsed, run, open_pictures(parsed, observer()), observer())
     show_verdict(verify_place(place), run, as_json)
 
 
@@ -143,8 +143,8 @@ def sample(
 
     Example: ganlet sample exported/kittens-quick/generator.onnx -n 500 --out pictures --seed 0 --grid
     """
-    from ganlet.sampling import Wanted
-    from ganlet.sampling import sample as draw
+    from ganlet.commands.sample import Wanted
+    from ganlet.commands.sample import sample as draw
 
     wanted = Wanted(
         out=out,
@@ -177,7 +177,7 @@ def sample(
 
 @app.command()
 def bench(
-    artefacts: Annotated[
+    artifacts: Annotated[
         list[Path] | None,
         typer.Argument(metavar="ARTIFACT...", help="Exported files, stages' folders, or runs.", show_default=False),
     ] = None,
@@ -193,14 +193,14 @@ def bench(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Time artefacts in turns on this machine: latency, rate, memory, load time, and how near it comes to the peak.
+    """Time artifacts in turns on this machine: latency, rate, memory, load time, and how near it comes to the peak.
 
     Example: ganlet bench exported/kittens-quick --batch 1 --provider cpu --compare student generator.onnx
     """
-    from ganlet.benching import Settings, bench, notes, parse_batches, rows_table
+    from ganlet.commands.bench import Settings, bench, notes, parse_batches, rows_table
 
     settings = Settings(parse_batches(batch), threads, runs, rounds, providers=tuple(providers or ()))
-    document = bench(artefacts or [], settings, observer(), compare)
+    document = bench(artifacts or [], settings, observer(), compare)
     print_tables(rows_table(document))
     finish(as_json, document, *notes(document))
     if not document["complete"]:

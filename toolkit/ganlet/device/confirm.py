@@ -1,6 +1,6 @@
 """`ganlet verify --artifact`: does this runtime, on this device, draw what the trained network drew at export?
 
-Needs three files of a run - the artefact, manifest.json and expected.npz - and no torch.
+Needs three files of a run - the artifact, manifest.json and expected.npz - and no torch.
 """
 
 import math
@@ -70,7 +70,7 @@ class Confirmation:
 
 
 def confirm(path: Path, *, provider: str = "auto", threads: int | None = None) -> Confirmation:
-    """Compare the artefact at `path`, run here, with expected.npz of the same run; arguments as for `open_runner`.
+    """Compare the artifact at `path`, run here, with expected.npz of the same run; arguments as for `open_runner`.
 
     Raises GanletError when one of the three files is missing, changed, or of another generator than the others, and as
     `open_runner` does.
@@ -101,7 +101,7 @@ def confirm(path: Path, *, provider: str = "auto", threads: int | None = None) -
 
 
 def _check_same(path: Path, entry: dict[str, Any], runner: Runner, expected_path: Path, expected: Expected) -> None:
-    """Raise GanletError when the pictures are of another generator than the artefact."""
+    """Raise GanletError when the pictures are of another generator than the artifact."""
     made_from = entry.get("made_from")
     recipe_sha256 = getattr(runner, "metadata", {}).get("recipe_sha256")
     pairs = [
@@ -116,7 +116,7 @@ def _check_same(path: Path, entry: dict[str, Any], runner: Runner, expected_path
     for what, got, wanted in pairs:
         if got != wanted:
             raise GanletError(
-                f"{expected_path} is of another generator than {path.name}: {what} {wanted}, but the artefact has "
+                f"{expected_path} is of another generator than {path.name}: {what} {wanted}, but the artifact has "
                 f"{got}; copy both from one run, or export again."
             )
 

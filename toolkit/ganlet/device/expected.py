@@ -68,7 +68,7 @@ def read_expected(path: Path) -> Expected:
     """Read `path`, of which nothing is trusted. Raises GanletError when it is missing, damaged or something else."""
     if not path.is_file():
         raise GanletError(
-            f"{path} does not exist: it holds the pictures to compare with; copy it from the run that the artefact is "
+            f"{path} does not exist: it holds the pictures to compare with; copy it from the run that the artifact is "
             "of, beside its manifest.json, or make it with `ganlet export RUN`."
         )
     held = _arrays(path)

@@ -1,7 +1,7 @@
-"""What a manifest.json says of an artefact: whether the file is unchanged, and what generator it holds.
+"""What a manifest.json says of an artifact: whether the file is unchanged, and what generator it holds.
 
 `ganlet export` lists every file it makes in RUN/manifest.json, by its path below RUN. On a device the manifest lies
-beside the artefact, or one folder above it (engines/sm75.engine).
+beside the artifact, or one folder above it (engines/sm75.engine).
 """
 
 from pathlib import Path
@@ -110,7 +110,7 @@ def check_contract(path: Path, runner: Runner) -> None:
         if got[key] != expected:
             raise GanletError(
                 f"{path} belongs to another configuration than {manifest_path.name} says: got {key} {got[key]}, but it "
-                f"lists {expected}; copy the artefact and its {manifest_path.name} from one run, or export again."
+                f"lists {expected}; copy the artifact and its {manifest_path.name} from one run, or export again."
             )
 
 

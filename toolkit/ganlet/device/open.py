@@ -18,7 +18,7 @@ RUNNERS: dict[str, Callable[..., Runner]] = {
     ".pte": ExecuTorchRunner,
     ".engine": TensorrtRunner,
 }
-"""Suffix of an artefact -> its runner, called as `runner(path, provider=..., threads=..., profile=...)`.
+"""Suffix of an artifact -> its runner, called as `runner(path, provider=..., threads=..., profile=...)`.
 
 Each checks before it loads anything that the file is the one that a manifest beside it lists.
 """
@@ -54,7 +54,7 @@ def examine(path: Path | str, provider: str = "auto") -> None:
 def open_runner(
     path: Path | str, *, provider: str = "auto", threads: int | None = None, profile: str = "fast"
 ) -> Runner:
-    """Load the artefact at `path` on the runtime that its suffix, or the provider, asks for.
+    """Load the artifact at `path` on the runtime that its suffix, or the provider, asks for.
 
     Arguments as for `OnnxRunner`; the provider "openvino" is the OpenVINO package.
     Raises GanletError for a suffix that no runtime here opens, for a file that a manifest lists as another one or as

@@ -28,7 +28,7 @@ Ready = dict[str, Any]
 
 
 def runner_call(path: Path, batch: int, provider: str, threads: int | None) -> tuple[Call, Ready]:
-    """One call of `batch` pictures of the artefact at `path`, and what is known of it: provider, load_ms, metadata."""
+    """One call of `batch` pictures of the artifact at `path`, and what is known of it: provider, load_ms, metadata."""
     examine(path, provider)
     started = time.perf_counter()
     runner = open_runner(path, provider=provider, threads=threads)

@@ -16,8 +16,8 @@ from torch.nn.utils import parametrize
 
 from ganlet.artifact import Stage, add_to_manifest, versions
 from ganlet.errors import GanletError, words_of
+from ganlet.export.flop import METADATA_KEY, flop_per_picture
 from ganlet.files import write_bytes
-from ganlet.flop import METADATA_KEY, flop_per_picture
 from ganlet.models import Generator
 from ganlet.training.load import load_generator
 

@@ -80,7 +80,7 @@ def status_of(row: Json) -> str:
 
 
 def checks(report: Json) -> list[Check]:
-    """The checks of a report, and the parity of each artefact that no check names."""
+    """The checks of a report, and the parity of each artifact that no check names."""
     listed = [_check(row) for row in rows(report, "checks")]
     for artifact in rows(report, "artifacts"):
         path, parity = words(artifact, "path"), table(artifact, "parity")

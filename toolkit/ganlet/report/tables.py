@@ -113,7 +113,7 @@ def _with_bounds(value: str, spread: str) -> str:
 
 def artifacts_table(report: Json) -> Table:
     """A line for each exported file: its size, how near it is to the network, what it costs to run."""
-    printed = Table(**_layout("Artefacts"))
+    printed = Table(**_layout("Artifacts"))
     printed.add_column("\nFile", overflow="fold", ratio=1)
     headings = ("\nMB", "PSNR\ndB", "Distance\nto data", "against\nfp32", "Latency\nms", "Memory\nMiB")
     for heading in headings:

@@ -11,7 +11,7 @@ from ganlet.artifact import FORECAST, GENERATOR, Stage
 from ganlet.files import MB, read_json
 from ganlet.recipe import Recipe
 from ganlet.training.load import generator_config_of, load_generator
-from ganlet.verify.artefacts import Measured
+from ganlet.verify.artifacts import Measured
 from ganlet.verify.checks import Check, verdict_of
 from ganlet.verify.fidelity import FidelityResult, Reference
 from ganlet.verify.memorised import Memorised
@@ -29,16 +29,16 @@ class Checks:
 
 
 def document(
-    recipe: Recipe, reference: Reference, stages: Mapping[str, Any], artefacts: list[Any], checks: Checks
+    recipe: Recipe, reference: Reference, stages: Mapping[str, Any], artifacts: list[Any], checks: Checks
 ) -> dict[str, Any]:
-    """The report without what `trust` adds: the rows of stages and artefacts, the checks, where it all comes from."""
+    """The report without what `trust` adds: the rows of stages and artifacts, the checks, where it all comes from."""
     pictures = reference.pictures
     return {
         "schema": SCHEMA,
         "run": recipe.run.name,
         "verdict": verdict_of([*checks.made, *checks.budget]),
         "stages": dict(stages),
-        "artifacts": artefacts,
+        "artifacts": artifacts,
         "budget": [check.as_json() for check in checks.budget],
         "checks": [check.as_json() for check in checks.made],
         "reference": {"kind": reference.kind, "count": len(reference.indices), "sha256": pictures.sha256},
@@ -60,15 +60,15 @@ def machine() -> dict[str, Any]:
     return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "device": "cpu"}
 
 
-def artefact_row(found: Measured, fidelity: FidelityResult) -> dict[str, Any]:
+def artifact_row(found: Measured, fidelity: FidelityResult) -> dict[str, Any]:
     """The row of one exported file; "change_percent" of its distance to the data is against generator.onnx."""
-    artefact, footprint = found.artefact, found.footprint
+    artifact, footprint = found.artifact, found.footprint
     row = {
-        "path": artefact.name,
-        "precision": artefact.precision,
-        "model_mb": artefact.path.stat().st_size / MB,
+        "path": artifact.name,
+        "precision": artifact.precision,
+        "model_mb": artifact.path.stat().st_size / MB,
         "parity": found.parity.as_json(),
-        "quality": fidelity.to_data[artefact.name].as_json(),
+        "quality": fidelity.to_data[artifact.name].as_json(),
         "latency_ms": {"p50": footprint.latency_p50_ms, "p95": footprint.latency_p95_ms},
         "peak_memory_mib": footprint.peak_memory_mib,
         "provider": footprint.provider,
@@ -77,7 +77,7 @@ def artefact_row(found: Measured, fidelity: FidelityResult) -> dict[str, Any]:
 
 
 def trust(variety: VarietyResult, memorised: Memorised | None, name: str, why_unknown: str = "") -> dict[str, Any]:
-    """Variety, memorisation of artefact `name`, and the warnings that follow from them and from the teacher.
+    """Variety, memorisation of artifact `name`, and the warnings that follow from them and from the teacher.
 
     `why_unknown`: why nothing is known of memorisation, where that is so.
     """

@@ -14,7 +14,7 @@ from ganlet.metrics import extract, feature_net
 from ganlet.verify.fidelity import CHUNK, FidelityResult, Reference, evenly
 from ganlet.verify.store import MeasurementStore
 
-SAMPLES = 1000  # of the artefact's pictures, and of the held-out ones; a rate near 0.05 is then known to 0.014
+SAMPLES = 1000  # of the artifact's pictures, and of the held-out ones; a rate near 0.05 is then known to 0.014
 IN_PIXELS = 20_000  # training pictures that are searched in pixels at most
 PER_SAMPLE = 2  # training pictures that are searched in features, per sample of the recipe: each costs the net's time
 MOST_RATE = 3 * NEAR_SHARE  # of the pictures that are near to a training picture, beyond which a report warns

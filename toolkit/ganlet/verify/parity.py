@@ -45,7 +45,7 @@ class Parity:
 
 
 def check_parity(
-    artefact: Runner, reference: Runner, *, seed: int, limit: float | None = None, least_psnr_db: float | None = None
+    artifact: Runner, reference: Runner, *, seed: int, limit: float | None = None, least_psnr_db: float | None = None
 ) -> Parity:
     """Compare both on the same latents at batch 1, 4, 7 and 64; passed within whichever limits are given.
 
@@ -56,7 +56,7 @@ def check_parity(
     for batch in BATCHES:
         z = latents(seed, start, batch, reference.latent_dim)  # (batch, latent) float32
         expected = reference(z).astype(np.float64)
-        difference = artefact(z).astype(np.float64) - expected
+        difference = artifact(z).astype(np.float64) - expected
         largest[str(batch)] = float(np.abs(difference).max())
         squares += batch * float(np.square(difference).mean())
         start += batch
@@ -67,7 +67,7 @@ def check_parity(
     passed &= psnr_db >= (-math.inf if least_psnr_db is None else least_psnr_db)
     return Parity(
         status="passed" if passed else "failed",
-        reason=f"{artefact.name} against {reference.name}, batches {', '.join(largest)}",
+        reason=f"{artifact.name} against {reference.name}, batches {', '.join(largest)}",
         max_abs=worst,
         psnr_db=psnr_db if square else None,
         explained=1 - square / spread if spread > LEAST_VARIANCE else None,

@@ -1,7 +1,7 @@
 """What verification drew and measured before, in the cache folder: what has not changed is not done again.
 
 Pictures are kept by what drew them, features by the bytes of the pictures that they are of, the time and memory of a
-file by its hash; all by this machine. So an artefact that is added costs its own time, and the figures are the same to
+file by its hash; all by this machine. So an artifact that is added costs its own time, and the figures are the same to
 the bit as if all were measured anew. The folder holds `MOST_BYTES` at most; what was used last stays.
 """
 

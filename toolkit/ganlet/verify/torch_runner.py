@@ -1,4 +1,4 @@
-"""The network that an artefact was made from, behind the interface of every runner."""
+"""The network that an artifact was made from, behind the interface of every runner."""
 
 from typing import Any
 

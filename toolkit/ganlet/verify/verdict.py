@@ -15,18 +15,18 @@ from ganlet.device.runtimes import installed_onnxruntimes
 from ganlet.files import MB, sha256_file, write_json
 from ganlet.recipe import Recipe
 from ganlet.verify.absolute import absolute_checks, doubts, finding
-from ganlet.verify.artefacts import (
+from ganlet.verify.artifacts import (
     ONNX,
     Measured,
-    artefact_checks,
-    artefact_names,
-    measure_artefact,
-    open_artefacts,
+    artifact_checks,
+    artifact_names,
+    measure_artifact,
+    open_artifacts,
     refused_on_device,
 )
 from ganlet.verify.budget import check_budget
 from ganlet.verify.checks import Check
-from ganlet.verify.document import Checks, artefact_row, document, machine, stage_row, trust
+from ganlet.verify.document import Checks, artifact_row, document, machine, stage_row, trust
 from ganlet.verify.engine import check_engines, engine_hashes
 from ganlet.verify.enough import PICTURES_TO_JUDGE_BY, enough_checks, enough_warnings, few_to_compare
 from ganlet.verify.fidelity import (
@@ -65,31 +65,31 @@ def verify_run(
     store = store or MeasurementStore.here(_measured_with())
     times = store if (run / "report.json").is_file() else MeasurementStore()  # without a report they are wanted anew
     stages = stages_with_teacher(run, recipe)
-    artefacts = open_artefacts(run, recipe, stages)
-    refused = refused_on_device(run, artefacts)  # first, as it stops at a damaged file, and takes no time
+    artifacts = open_artifacts(run, recipe, stages)
+    refused = refused_on_device(run, artifacts)  # first, as it stops at a damaged file, and takes no time
     runners: dict[str, Runner] = {name: TorchRunner.of_stage(stage) for name, stage in stages.items()}
-    runners |= {artefact.name: artefact.runner for artefact in artefacts}
+    runners |= {artifact.name: artifact.runner for artifact in artifacts}
     reference = choose_reference(pictures, recipe.data.holdout, recipe.data.seed, recipe.verify.samples)
     files = {name: f"{stage.weights_sha256} {stage.config['generator']}" for name, stage in stages.items()}
-    files |= {artefact.name: f"{sha256_file(artefact.path)} {artefact.runner.provider}" for artefact in artefacts}
+    files |= {artifact.name: f"{sha256_file(artifact.path)} {artifact.runner.provider}" for artifact in artifacts}
     fidelity, memorised = _looked_at(runners, reference, recipe, progress, store, files, say)
-    stepped = [artefact.name for artefact in artefacts if artefact.precision == "int8"]
+    stepped = [artifact.name for artifact in artifacts if artifact.precision == "int8"]
     variety = measure_variety(fidelity, runners, reference, recipe.run.seed, stepped)
     strangers = ["teacher"] if _of_other_pictures(stages, pictures) else []
     training = None if memorised is None else memorised.training
     standings = measure_standings(fidelity, variety, reference.kind, training, recipe.run.seed, strangers)
     write_samples(run / "samples", runners, reference, recipe.run.seed)
     write_maps(run / "samples", fidelity, memorised, recipe.run.seed)
-    measured = [measure_artefact(artefact, fidelity, recipe, times) for artefact in artefacts]
+    measured = [measure_artifact(artifact, fidelity, recipe, times) for artifact in artifacts]
     engines = check_engines(run)
     checks = enough_checks(reference, recipe.data.holdout) + absolute_checks(standings)
-    checks += [check for found in measured for check in artefact_checks(found, recipe)]
+    checks += [check for found in measured for check in artifact_checks(found, recipe)]
     checks += _fidelity_checks(fidelity, recipe, reference) + [engine.check for engine in engines]
     report = document(
         recipe,
         reference,
         {name: stage_row(name, stage, fidelity, run) for name, stage in stages.items()},
-        [artefact_row(found, fidelity) for found in measured] + [engine.row for engine in engines],
+        [artifact_row(found, fidelity) for found in measured] + [engine.row for engine in engines],
         Checks(checks, _budget(run, recipe, stages, measured[0])),
     )
     report |= {"finding": _finding(checks, standings), "against_data": standings.as_json()}
@@ -185,7 +185,7 @@ def _budget(run: Path, recipe: Recipe, stages: Mapping[str, Stage], exported: Me
     return check_budget(
         recipe.budget,
         training_peaks_mib=[s.training["peak_memory_mib"] for s in own if s.training],
-        model_mb=exported.artefact.path.stat().st_size / MB,
+        model_mb=exported.artifact.path.stat().st_size / MB,
         footprint=exported.footprint,
     )
 
@@ -223,7 +223,7 @@ def verification_key(run: Path, recipe: Recipe, stages: Mapping[str, Stage], pic
         data=pictures.sha256,
         **{
             name: sha256_file(run / name) if (run / name).is_file() else ""
-            for name in (*artefact_names(recipe), EXPECTED)
+            for name in (*artifact_names(recipe), EXPECTED)
         },
         **engine_hashes(run),
         **weights,

@@ -1,6 +1,0 @@
-"""From a stage to files that a device runs: `TARGETS` is the one list of what can be made."""
-
-from ganlet.exporting.options import ExportOptions
-from ganlet.exporting.targets import TARGETS, check_exports, export_recipe, export_source
-
-__all__ = ["TARGETS", "ExportOptions", "check_exports", "export_recipe", "export_source"]
