@@ -31,7 +31,7 @@ from ganlet.models import Generator
 from ganlet.recipe import Importance, Recipe, load_recipe, parse_recipe
 from ganlet.training.load import generator_config_of
 from ganlet.ui import Terminal
-from ganlet.verify.fidelity import _pictures, choose_reference
+from ganlet.verify.fidelity import choose_reference, judged
 from ganlet.verify.torch_runner import TorchRunner
 
 IMPORTANCES = ("random", "magnitude", "batch-norm", "group-norm", "strength", "diversity")
@@ -59,12 +59,12 @@ class Judge:
 
     def __init__(self, pictures: PictureSet, base: Recipe, teacher: Stage, samples: int) -> None:
         self.net, self.samples = feature_net("lite0"), samples
-        reference = choose_reference(pictures, base.data.holdout, base.data.seed, samples)
-        self.data = extract(self.net, reference.chunks())
+        self.reference = choose_reference(pictures, base.data.holdout, base.data.seed, samples)
+        self.data = extract(self.net, self.reference.chunks())
         self.teacher = self.features(teacher)
 
     def features(self, stage: Stage) -> NDArray[np.float32]:
-        return extract(self.net, _pictures(TorchRunner.of_stage(stage), 0, self.samples))
+        return extract(self.net, judged(TorchRunner.of_stage(stage), self.reference, 0, self.samples))
 
     def row(self, stage: Stage) -> dict[str, Any]:
         found = self.features(stage)

@@ -135,7 +135,7 @@ def plain_copy(generator: Generator) -> Generator:
             part.weight.copy_(origin.weight)
             if part.bias is not None:
                 part.bias.copy_(origin.bias)
-        elif isinstance(part, nn.BatchNorm2d | nn.InstanceNorm2d):
+        elif isinstance(part, nn.BatchNorm2d | nn.InstanceNorm2d | nn.Embedding):
             part.load_state_dict(origin.state_dict())
         elif isinstance(part, nn.ReLU):
             part.inplace = False

@@ -60,6 +60,7 @@ class Generator(nn.Module):
         if config.classes is not None and config.condition == "concatenate":
             self.embedding = LabelVectors(config.classes)
             entering += LabelVectors.length(config.classes)
+        self.entering_length = entering
         inputs, outputs = [entering, *config.widths], [*config.widths, config.channels]
         kernels, strides = [FIRST_SIZE_PX, *config.kernels], [1, *config.strides]
         last = len(config.widths)

@@ -78,7 +78,10 @@ def copy_strongest_channels(student: Generator, teacher: Generator, scores: Sequ
     `can_start_from` tells what stands in the way of all of it. Kept channels keep their order, so that equal widths
     copy the teacher exactly.
     """
-    kept = {-1: torch.arange(teacher.config.latent)}  # by layer of the teacher: which channels the student has of it
+    # By layer of the teacher: which channels the student has of it; of what enters, the latent and the label, all.
+    kept = {-1: torch.arange(teacher.entering_length)}
+    if isinstance(embedding := getattr(teacher, "embedding", None), nn.Embedding):
+        student.embedding.load_state_dict(embedding.state_dict())
     before = -1
     layers, sources = student.layers(), teacher.layers()
     for mine, partner in zip(layers, partners(student.config, teacher.config), strict=True):
@@ -113,7 +116,7 @@ def _copy_layer(mine: nn.Sequential, theirs: nn.Sequential, entering: Tensor | N
             _copy_values(alone.bias, origin.bias, entering)
         for part, norm in zip(list(mine)[1:], list(theirs)[1:], strict=True):
             values = norm.state_dict()
-            part.load_state_dict({name: v[chosen] if v.dim() else v for name, v in values.items()})
+            part.load_state_dict({name: v[..., chosen] if v.dim() else v for name, v in values.items()})
     return chosen
 
 
@@ -124,7 +127,7 @@ def _copy_values(mine: Tensor | None, theirs: Tensor | None, chosen: Tensor) -> 
 
 def can_start_from(student: GeneratorConfig, teacher: GeneratorConfig) -> str | None:
     """None when `copy_strongest_channels` applies to networks of these configs, else what stands in its way."""
-    for name in ("family", "latent", "norm", "channels"):
+    for name in ("family", "latent", "classes", "condition", "norm", "channels"):
         mine, theirs = getattr(student, name), getattr(teacher, name)
         if mine != theirs:
             return f"the student's {name} {mine} differs from the teacher's {theirs}"

@@ -1,5 +1,6 @@
 """Fidelity: how far the pictures of each stage and of the exported file are from the data, on the same latents."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlet.data import PictureSet
+from ganlet.data.pictures import Draw, permutation
 from ganlet.device import Sampler
+from ganlet.device.feed import feed_at, find_port
 from ganlet.device.pictures import to_uint8
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
@@ -31,6 +34,17 @@ class Reference:
     kind: str
     pictures: PictureSet
     indices: NDArray[np.int64]
+
+    def labels(self, samples: int) -> NDArray[np.int64] | None:
+        """Labels (samples,) in the proportions of these pictures, which a conditional generator is asked for.
+
+        None where the pictures have none.
+        """
+        if self.pictures.labels is None:
+            return None
+        own = self.pictures.labels[self.indices]
+        order = permutation(samples, Draw.ORDER, samples)  # sub-folders come sorted, and some look at the first few
+        return np.asarray(own[order * len(own) // samples], np.int64)
 
     def chunks(self) -> Iterator[NDArray[np.uint8]]:
         for start in range(0, len(self.indices), CHUNK):
@@ -99,7 +113,7 @@ def measure_fidelity(
     done += len(data)
     features: dict[str, Features] = {}
     for name, runner in runners.items():
-        pictures = pixels[name].watch(_pictures(runner, seed, samples, store, drawn_by.get(name)))
+        pictures = pixels[name].watch(judged(runner, reference, seed, samples, store, drawn_by.get(name)))
         features[name] = extract(net, pictures, tell)
         done += samples
     to_data = {name: compare(f, data, net=net_name, seed=seed) for name, f in features.items()}
@@ -144,16 +158,44 @@ def fidelity_checks(
     return checks
 
 
-def picture_identity(file: str | None, seed: int) -> dict[str, Any]:
+def first_judged(runner: Runner, reference: Reference, seed: int, samples: int, count: int) -> NDArray[np.uint8]:
+    """The first `count` of the `samples` pictures by which a runner is judged, as (count, H, W, C)."""
+    chunks: list[NDArray[np.uint8]] = []
+    for chunk in judged(runner, reference, seed, samples):
+        chunks.append(chunk.transpose(0, 2, 3, 1))
+        if sum(map(len, chunks)) >= count:
+            break
+    return np.concatenate(chunks)[:count]
+
+
+def picture_identity(file: str | None, seed: int, labels: NDArray[np.int64] | None = None) -> dict[str, Any]:
     """By what the pictures of a runner are kept; nothing of one that draws by no file."""
-    return {} if file is None else {"file": file, "seed": seed}
+    if file is None:
+        return {}
+    asked = {} if labels is None else {"labels": hashlib.sha256(labels.tobytes()).hexdigest()}
+    return {"file": file, "seed": seed} | asked
 
 
-def _pictures(
-    runner: Runner, seed: int, samples: int, store: MeasurementStore | None = None, file: str | None = None
+def judged(
+    runner: Runner,
+    reference: Reference,
+    seed: int,
+    samples: int,
+    store: MeasurementStore | None = None,
+    file: str | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
-    def draw() -> Iterator[NDArray[np.uint8]]:
-        for images in Sampler.of(runner).stream(seed, 0, samples):
-            yield to_uint8(images).transpose(0, 3, 1, 2)  # (n, C, H, W), rounded as the PNG files are
+    """The pictures of `seed` by which a runner is judged, in chunks (n, C, H, W); a conditional one is asked for the
+    reference's labels.
+    """
+    labels = reference.labels(samples) if find_port(runner.ports, "label") is not None else None
 
-    return (store or MeasurementStore()).pictures(draw, samples, **picture_identity(file, seed))
+    def draw() -> Iterator[NDArray[np.uint8]]:
+        sampler = Sampler.of(runner)
+        for start in range(0, samples, sampler.batch):
+            count = min(sampler.batch, samples - start)
+            label = None if labels is None else labels[start : start + count]
+            images = sampler.draw(feed_at(runner.ports, seed, start, count, label=label))
+            yield to_uint8(images).transpose(0, 3, 1, 2)  # rounded as the PNG files are
+
+    identity = picture_identity(file, seed, labels)
+    return (store or MeasurementStore()).pictures(draw, samples, **identity)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ganlet.device import Sampler
+from ganlet.device.feed import find_port
 from ganlet.device.pictures import encode_png, grid
 from ganlet.device.runner import Runner
 from ganlet.files import write_bytes
@@ -14,12 +15,19 @@ from ganlet.verify.memorised import Memorised
 
 SHEET = 32  # pictures in each sheet
 SHEET_COLUMNS = 8
+MOST_CLASSES = 20  # that have a row
 
 
 def write_samples(folder: Path, runners: Mapping[str, Runner], reference: Reference, seed: int) -> None:
-    """A sheet of the same latents for every runner, and one of the data."""
+    """A sheet of the same latents for every runner, and one of the data; with labels a row for each class."""
     for name, runner in runners.items():
-        images = Sampler.of(runner).images(0, SHEET, seed)
+        label = find_port(runner.ports, "label")
+        sampler = Sampler.of(runner)
+        if label is None:
+            images = sampler.images(0, SHEET, seed)
+        else:
+            shown = range(min(label.classes or 1, MOST_CLASSES))
+            images = np.concatenate([sampler.images(0, SHEET_COLUMNS, seed, label=number) for number in shown])
         write_bytes(folder / f"{name}.png", encode_png(grid(images, columns=SHEET_COLUMNS)))
     real = np.asarray(reference.pictures.pictures[reference.indices[:SHEET]]).transpose(0, 2, 3, 1)
     write_bytes(folder / "data.png", encode_png(grid(real, columns=SHEET_COLUMNS)))

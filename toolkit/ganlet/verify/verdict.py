@@ -8,8 +8,8 @@ from typing import Any
 
 from ganlet.artifact import STAGE_OF_STEP, Stage, find_stage, stages_of, versions
 from ganlet.data import PictureSet
-from ganlet.device import Sampler
 from ganlet.device.expected import EXPECTED
+from ganlet.device.feed import find_port
 from ganlet.device.runner import Runner
 from ganlet.device.runtimes import installed_onnxruntimes
 from ganlet.files import MB, sha256_file, write_json
@@ -26,6 +26,7 @@ from ganlet.verify.artifacts import (
 )
 from ganlet.verify.budget import check_budget
 from ganlet.verify.checks import Check
+from ganlet.verify.classes import Classes, learn, measure_classes
 from ganlet.verify.document import Checks, artifact_row, document, machine, stage_row, trust
 from ganlet.verify.engine import check_engines, engine_hashes
 from ganlet.verify.enough import PICTURES_TO_JUDGE_BY, enough_checks, enough_warnings, few_to_compare
@@ -35,6 +36,8 @@ from ganlet.verify.fidelity import (
     Reference,
     choose_reference,
     fidelity_checks,
+    first_judged,
+    judged,
     measure_fidelity,
     picture_identity,
 )
@@ -45,7 +48,7 @@ from ganlet.verify.store import Forecast, MeasurementStore
 from ganlet.verify.torch_runner import TorchRunner
 from ganlet.verify.variety import COMPRESSED, measure_variety
 
-REVISION = "7"  # of what a report holds and how it judges: reports of another one are made again
+REVISION = "8"  # of what a report holds and how it judges: reports of another one are made again
 
 
 def verify_run(
@@ -77,6 +80,7 @@ def verify_run(
     variety = measure_variety(fidelity, runners, reference, recipe.run.seed, stepped)
     strangers = ["teacher"] if _of_other_pictures(stages, pictures) else []
     training = None if memorised is None else memorised.training
+    classes = _classes(runners, fidelity, reference, recipe, store, files)
     standings = measure_standings(fidelity, variety, reference.kind, training, recipe.run.seed, strangers)
     write_samples(run / "samples", runners, reference, recipe.run.seed)
     write_maps(run / "samples", fidelity, memorised, recipe.run.seed)
@@ -84,12 +88,14 @@ def verify_run(
     engines = check_engines(run)
     checks = enough_checks(reference, recipe.data.holdout) + absolute_checks(standings)
     checks += [check for found in measured for check in artifact_checks(found, recipe)]
+    checks += [] if classes is None else classes.checks()
     checks += _fidelity_checks(fidelity, recipe, reference) + [engine.check for engine in engines]
     report = document(
         recipe,
         reference,
-        {name: stage_row(name, stage, fidelity, run) for name, stage in stages.items()},
-        [artifact_row(found, fidelity) for found in measured] + [engine.row for engine in engines],
+        {name: stage_row(name, stage, fidelity, run) | _of_classes(classes, name) for name, stage in stages.items()},
+        [artifact_row(found, fidelity) | _of_classes(classes, found.artifact.name) for found in measured]
+        + [engine.row for engine in engines],
         Checks(checks, _budget(run, recipe, stages, measured[0])),
     )
     report |= {"finding": _finding(checks, standings), "against_data": standings.as_json()}
@@ -97,6 +103,9 @@ def verify_run(
     first = doubts(standings) + enough_warnings(recipe.data.holdout)
     report["warnings"] = first + report["warnings"] + _of_other_pictures(stages, pictures) + refused
     report["warnings"] += [f"Data: {note}." for note in pictures.notes]
+    if classes is not None:
+        report["warnings"] += classes.warnings()
+        report["classifier"] = classes.classifier.as_json()
     report["provenance"] |= {
         "versions": list(stages.values())[-1].config["provenance"]["versions"],
         "command": command or f"ganlet verify {run.name}",
@@ -110,6 +119,33 @@ def verify_run(
     report["key"] = verification_key(run, recipe, stages, pictures)
     write_json(run / "report.json", report)
     return report
+
+
+def _classes(
+    runners: Mapping[str, Runner],
+    fidelity: FidelityResult,
+    reference: Reference,
+    recipe: Recipe,
+    store: MeasurementStore,
+    files: Mapping[str, str],
+) -> Classes | None:
+    """The figures by class of the runners that take a label; None where none does."""
+    samples, seed = recipe.verify.samples, recipe.run.seed
+    asked = reference.labels(samples)
+    conditional = {name: r for name, r in runners.items() if find_port(r.ports, "label") is not None}
+    if asked is None or not conditional:
+        return None
+    training, _ = reference.pictures.split(recipe.data.holdout, recipe.data.seed)
+    judge = learn(reference.pictures, training, reference)
+    drawn = {n: judge.predict(judged(r, reference, seed, samples, store, files[n])) for n, r in conditional.items()}
+    net_name = recipe.verify.features
+    return measure_classes(
+        drawn, asked, fidelity.features, reference, judge, net_name=net_name, seed=seed, data=fidelity.data
+    )
+
+
+def _of_classes(classes: Classes | None, name: str) -> dict[str, Any]:
+    return {} if classes is None else classes.row(name)
 
 
 def _measured_with() -> dict[str, Any]:
@@ -133,7 +169,9 @@ def _looked_at(
     training, held = reference.pictures.split(recipe.data.holdout, recipe.data.seed)
     first = len(reference.indices) + samples * len(runners)
     in_all = first + (searched_in_features(len(training), samples) if len(held) >= 2 else 0)
-    known = [name for name in runners if store.has(samples=samples, **picture_identity(files[name], recipe.run.seed))]
+    labels, seed = reference.labels(samples), recipe.run.seed
+    asked = {n: labels if find_port(r.ports, "label") is not None else None for n, r in runners.items()}
+    known = [n for n in runners if store.has(samples=samples, **picture_identity(files[n], seed, asked[n]))]
     told = Forecast(in_all, samples * len(known) + (in_all - samples * len(runners) if known else 0), store, say)
 
     def tell(done: int) -> None:
@@ -244,7 +282,7 @@ def _memorised(
         return None
     samples = recipe.verify.samples
     return measure_memorised(
-        Sampler.of(runner).images(0, min(SAMPLES, samples), recipe.run.seed),
+        first_judged(runner, reference, recipe.run.seed, samples, min(SAMPLES, samples)),
         ONNX,
         fidelity,
         reference,
