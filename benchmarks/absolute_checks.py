@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlet.data import PictureSet, load_pictures
+from ganlet.device.feed import Feed, z_port
 from ganlet.device.latents import latents
 from ganlet.device.open import open_runner
 from ganlet.device.runner import Runner
@@ -39,14 +40,14 @@ COLUMNS = ("spread", "rank", "distinct", "pixels", "contrast")
 class Drawn:
     """A runner that draws given pictures, one for each latent of seed 0."""
 
-    provider, classes, latent_dim = "CPUExecutionProvider", None, 8
+    provider, ports = "CPUExecutionProvider", (z_port(8),)
 
     def __init__(self, name: str, pictures: Pictures) -> None:
         self.name, self.pictures, self.picture_shape = name, pictures, pictures.shape[1:]
         self.places = {z.tobytes(): place for place, z in enumerate(latents(0, 0, len(pictures), 8))}
 
-    def __call__(self, z: NDArray[np.float32], label: object = None) -> NDArray[np.float32]:
-        chosen = self.pictures[[self.places.get(row.tobytes(), 0) for row in z]]
+    def __call__(self, feed: Feed) -> NDArray[np.float32]:
+        chosen = self.pictures[[self.places.get(row.tobytes(), 0) for row in feed["z"]]]
         return (chosen.astype(np.float32) / 127.5 - 1).astype(np.float32)
 
 

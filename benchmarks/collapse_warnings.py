@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ganlet.artifact import load_stage
 from ganlet.data import load_pictures
+from ganlet.device.feed import Feed, latent_dim
 from ganlet.device.runner import Runner
 from ganlet.recipe import load_recipe
 from ganlet.verify.fidelity import choose_reference, measure_fidelity
@@ -32,15 +33,14 @@ class Changed:
     """A runner whose latents are changed before it draws."""
 
     provider = "CPUExecutionProvider"
-    classes: int | None = None
     name = "changed"
 
     def __init__(self, runner: TorchRunner, change: Callable[[Latents], NDArray[Any]]) -> None:
         self.runner, self.change = runner, change
-        self.latent_dim, self.picture_shape = runner.latent_dim, runner.picture_shape
+        self.ports, self.picture_shape = runner.ports, runner.picture_shape
 
-    def __call__(self, z: Latents, label: NDArray[Any] | None = None) -> NDArray[np.float32]:
-        return self.runner(self.change(z).astype(np.float32))
+    def __call__(self, feed: Feed) -> NDArray[np.float32]:
+        return self.runner(feed | {"z": self.change(feed["z"]).astype(np.float32)})
 
 
 def shrunk(factor: float) -> Callable[[Latents], NDArray[Any]]:
@@ -65,7 +65,7 @@ def main() -> None:
     data = recipe.data
     pictures = load_pictures(data.source, size=data.size, channels=data.channels, count=data.count, seed=data.seed)
     teacher = TorchRunner.of_stage(load_stage(options.run / "teacher"))
-    latent = teacher.latent_dim
+    latent = latent_dim(teacher.ports)
     students: dict[str, Runner] = {"its true student": TorchRunner.of_stage(load_stage(options.run / "student"))}
     students |= {f"latents x {factor}": Changed(teacher, shrunk(factor)) for factor in (0.8, 0.5, 0.3)}
     students |= {f"{n} of {latent} numbers": Changed(teacher, cut(n)) for n in (latent // 2, latent // 4, latent // 8)}

@@ -35,7 +35,7 @@ from ganlet.memory.sampling import forecast_sampling, measure_sampling
 from ganlet.models import build_generator
 from ganlet.recipe import parse_recipe
 from ganlet.training.plan import Plan, planned_stage, teacher_plan
-from ganlet.training.steps import Step, draw_latents, frozen
+from ganlet.training.steps import Step, draw, frozen
 from training_step import PUBLISHED
 
 CRITIC = {"widths": [64, 128, 256, 512, 1024], "norm": "instance", "spectral": False}
@@ -155,26 +155,26 @@ def own_cost_mib() -> float:
 
 def one_backward(state: Any, reals: Any, rng: Any, section: Any) -> dict[str, Any]:
     """WGAN-GP with one backward for the whole loss of the critic: all its graphs are held at once."""
-    real = torch.as_tensor(reals(0))
+    real = torch.as_tensor(reals(0).pictures)
     _keep_inputs(state)
     with torch.autocast("cpu", torch.bfloat16, enabled=state.autocast):
         with torch.no_grad():
-            fake = state.generator(draw_latents(state, len(real), rng))
+            fake = state.generator(**draw(state, len(real), rng))
         difference = state.critic(fake).mean() - state.critic(real).mean()
         penalty = gradient_penalty(state.critic, real, fake, torch.rand(len(real), generator=rng))
         loss = difference + 10 * penalty
     _update(state.critic_adam, loss)
     del loss, penalty, difference
     with frozen(state.critic), torch.autocast("cpu", torch.bfloat16, enabled=state.autocast):
-        _update(state.generator_adam, -state.critic(state.generator(draw_latents(state, len(real), rng))).mean())
+        _update(state.generator_adam, -state.critic(state.generator(**draw(state, len(real), rng))).mean())
     return {}
 
 
 def same_pictures(state: Any, reals: Any, rng: Any, section: Any) -> dict[str, Any]:
     """Distillation that keeps the student's graph during the critic's update, to use the same pictures in both."""
-    real = torch.as_tensor(reals(0))
+    real = torch.as_tensor(reals(0).pictures)
     _keep_inputs(state)
-    z = draw_latents(state, len(real), rng)
+    z = draw(state, len(real), rng)["z"]
     drawn = state.generator(z)
     with torch.no_grad():
         taught = state.teacher(z)

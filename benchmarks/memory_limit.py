@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from ganlet.data import Batch
 from ganlet.files import MIB
 from ganlet.memory.forecast import forecast
 from ganlet.memory.guard import is_out_of_memory
@@ -46,7 +47,7 @@ def train(plan: Plan, steps: int) -> None:
     pictures = torch.zeros(batch, plan.generator.channels, size, size).numpy()
     state = build_state(plan, random_weights(0, plan.stage), "cpu")
     for step in range(steps):
-        plan.step(state, lambda position: pictures, random_at(0, plan.stage, step), plan.section)
+        plan.step(state, lambda position: Batch(pictures), random_at(0, plan.stage, step), plan.section)
         state.step += 1
 
 

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from ganlet.data import Batch
 from ganlet.files import MIB
 from ganlet.memory.trace import LiveStorages
 from ganlet.models import CriticConfig, GeneratorConfig
@@ -27,7 +28,7 @@ from ganlet.recipe import Critic, Distill, Teacher, Train
 from ganlet.training.peak import tensors_of
 from ganlet.training.plan import Plan, build_state, random_weights
 from ganlet.training.state import State, random_at
-from ganlet.training.steps import Logs, adversarial_step, distillation_step
+from ganlet.training.steps import Logs, RealBatch, adversarial_step, distillation_step
 
 TEACHER_WIDTHS, STUDENT_WIDTHS = (2048, 1024, 512, 256, 128), (512, 256, 128, 64)
 CRITIC_WIDTHS = (64, 128, 256, 512, 1024)
@@ -52,10 +53,10 @@ def distill_plan(batch: int, divide: int) -> Plan:
     return Plan("student", student, _critic(divide), distill, distillation_step, teacher=teacher)
 
 
-def published_wgan_step(state: State, reals: Callable[[int], np.ndarray], rng: torch.Generator) -> None:
+def published_wgan_step(state: State, reals: RealBatch, rng: torch.Generator) -> None:
     """The base work's teacher step: n_critic critic updates and one of the generator."""
     for number in range(N_CRITIC):
-        real = torch.as_tensor(reals(number))
+        real = torch.as_tensor(reals(number).pictures)
         fake = state.generator(torch.randn(len(real), LATENT, generator=rng))  # not detached
         real_scores, fake_scores = state.critic(real), state.critic(fake)
         epsilon = torch.rand(len(real), 1, 1, 1, generator=rng)
@@ -72,10 +73,10 @@ def published_wgan_step(state: State, reals: Callable[[int], np.ndarray], rng: t
     state.generator_adam.step()
 
 
-def published_distillation_step(state: State, reals: Callable[[int], np.ndarray], rng: torch.Generator) -> None:
+def published_distillation_step(state: State, reals: RealBatch, rng: torch.Generator) -> None:
     """The base work's distillation step, its unused first pass of the teacher included."""
     assert state.teacher is not None
-    real = torch.as_tensor(reals(0))
+    real = torch.as_tensor(reals(0).pictures)
     ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
     z = torch.randn(len(real), LATENT, generator=rng)
     student, teacher = state.generator(z), state.teacher(z)
@@ -107,9 +108,9 @@ def published_state(plan: Plan, fake: bool) -> State:
     return state
 
 
-def reals_of(batch: int) -> Callable[[int], np.ndarray]:
+def reals_of(batch: int) -> RealBatch:
     pictures = np.random.default_rng(0).uniform(-1, 1, (batch, 3, SIZE_PX, SIZE_PX)).astype(np.float32)
-    return lambda position: pictures
+    return lambda position: Batch(pictures)
 
 
 def step_seconds(plan: Plan, rounds: int) -> tuple[float, float]:

@@ -34,16 +34,16 @@ class FakeQuantised(Generator):
     def blank(self) -> "FakeQuantised":
         return FakeQuantised(self.config, self.scales)
 
-    def features(self, z: Tensor) -> Iterator[Tensor]:
+    def features(self, z: Tensor, label: Tensor | None = None) -> Iterator[Tensor]:
         """Yield what each hidden layer of the int8 file makes of z, (N, widths[i], h, w), and at last the images."""
-        x = z.reshape(z.shape[0], self.config.latent, 1, 1)
+        x = self.entering(z, label)
         for number in range(len(self.config.widths)):
             x = self._layer(number, x)
             yield x
         yield self.output(self._layer(len(self.config.widths), x))
 
-    def forward(self, z: Tensor) -> Tensor:
-        x = z.reshape(z.shape[0], self.config.latent, 1, 1)
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        x = self.entering(z, label)
         for number in range(len(self.config.widths) + 1):
             x = self._layer(number, x)
         images: Tensor = self.output(x)  # (N, channels, size, size) in [-1, 1]

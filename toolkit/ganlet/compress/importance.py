@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch_pruning import DependencyGraph, prune_conv_out_channels
 from torch_pruning.pruner.importance import BNScaleImportance, GroupMagnitudeImportance, MagnitudeImportance
 
-from ganlet.device.latents import latents
 from ganlet.errors import GanletError
 from ganlet.models import Generator, GeneratorConfig, build_generator
 from ganlet.models.init import maker, strength
+from ganlet.models.ports import TensorFeed, seeded_feed, split_feed, zeros
 from ganlet.recipe import Importance
 from ganlet.training.state import seed_of
 
@@ -44,8 +44,8 @@ def require_importance(importance: Importance, config: GeneratorConfig) -> None:
         )
 
 
-def diversity(generator: Generator, z: Tensor, probes: Tensor) -> Scores:
-    """The share that each channel has, to the first order, in the differences between the pictures of `z`.
+def diversity(generator: Generator, feed: TensorFeed, probes: Tensor) -> Scores:
+    """The share that each channel has, to the first order, in the differences between the pictures of `feed`.
 
     With G(z_i) a picture, a_c(i) the activation of channel c that the next layer reads, and J_i the Jacobian of the
     picture in it, E_c(i) = J_i a_c(i) is what c adds to picture i to the first order: scaling a_c by 1 - t changes the
@@ -56,20 +56,25 @@ def diversity(generator: Generator, z: Tensor, probes: Tensor) -> Scores:
     A channel that adds the same to every picture has none. The squared norm is the mean of <u, .>^2 over the probes u,
     so that one backward pass a probe serves all channels: exact for sqrt(P) x an orthonormal basis of the P numbers of
     a picture, unbiased for random signs (Hutchinson 1990). No unit: layers compare as they are.
-    z: (N >= 2, latent) float; probes: (K, channels, size, size) float.
+    feed: N >= 2 rows; probes: (K, channels, size, size) float.
     """
-    seen: list[list[Tensor]] = []  # of each part of z: (K, part, widths[i]) of every layer
+    seen: list[list[Tensor]] = []  # of each part of the feed: (K, part, widths[i]) of every layer
     pictures: list[Tensor] = []
-    for part in z.split(PART):
+    for part in split_feed(feed, PART):
         with torch.enable_grad():
             # (part, widths[i], h, w) of every hidden layer, and (part, channels, size, size)
-            *activations, drawn = generator.features(part.clone().requires_grad_())
+            *activations, drawn = generator.features(**_traced(part))
         effects = [_effects(drawn, u.expand_as(drawn), activations) for u in probes]
         seen.append([torch.stack(of_layer) for of_layer in zip(*effects, strict=True)])
         pictures.append(drawn.detach())
     spread = torch.cat(pictures).double().var(dim=0).sum()
     projected = [torch.cat(of_layer, dim=1).double() for of_layer in zip(*seen, strict=True)]  # (K, N, widths[i])
     return [(p.var(dim=1).mean(dim=0) / spread.clamp_min(torch.finfo(torch.float32).tiny)).float() for p in projected]
+
+
+def _traced(feed: TensorFeed) -> TensorFeed:
+    """The feed with gradients, so that what is made of it has them in a generator whose weights have none."""
+    return {name: rows.clone().requires_grad_() if rows.is_floating_point() else rows for name, rows in feed.items()}
 
 
 def _effects(pictures: Tensor, along: Tensor, activations: Sequence[Tensor]) -> list[Tensor]:
@@ -79,10 +84,10 @@ def _effects(pictures: Tensor, along: Tensor, activations: Sequence[Tensor]) -> 
 
 
 def _diversity(generator: Generator, seed: int) -> Scores:
-    z = latents(seed_of(seed, "importance"), 0, LATENTS, generator.config.latent)  # none that a verdict rests on
+    feed = seeded_feed(generator.ports, seed_of(seed, "importance"), 0, LATENTS)  # none that a verdict rests on
     shape = (PROBES, generator.config.channels, generator.config.size_px, generator.config.size_px)
     drawn = torch.Generator().manual_seed(seed_of(seed, "importance", "probes"))
-    return diversity(generator, torch.from_numpy(z), torch.randint(0, 2, shape, generator=drawn) * 2.0 - 1.0)
+    return diversity(generator, feed, torch.randint(0, 2, shape, generator=drawn) * 2.0 - 1.0)
 
 
 def _strength(generator: Generator, seed: int) -> Scores:
@@ -110,7 +115,7 @@ def channel_groups(generator: Generator) -> list[Any]:
 
 def dependency_graph(generator: Generator) -> Any:
     """torch-pruning's graph of what belongs together in a generator without spectral normalisation."""
-    example = torch.zeros(2, generator.config.latent)
+    example = zeros(generator.ports, 2)
     with torch.enable_grad():  # it follows what autograd notes
         return DependencyGraph().build_dependency(generator, example_inputs=example)
 

@@ -1,10 +1,24 @@
 """Endless seeded batches, each a pure function of its position: to resume, keep one integer."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlet.data.pictures import Draw, Labels, PictureSet, permutation, random_bits
+from ganlet.data.pictures import Draw, PictureSet, permutation, random_bits
 from ganlet.errors import GanletError
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some pictures of the data and what belongs to each: numpy arrays, or the tensors of a forecast.
+
+    `pictures` float32 (N, C, H, W) in [-1, 1]; `label` int64 (N,), None where the set has none.
+    """
+
+    pictures: Any
+    label: Any = None
 
 
 class Batches:
@@ -37,13 +51,8 @@ class Batches:
         """(batch,) int64: which pictures of the set make up batch `position` (0, 1, ... without end)."""
         return self._select(position)[0]
 
-    def labels_at(self, position: int) -> Labels | None:
-        """(batch,) int64 labels of batch `position`, or None where the set has no labels."""
-        labels = self._pictures.labels
-        return None if labels is None else labels[self.indices_at(position)]
-
-    def at(self, position: int) -> NDArray[np.float32]:
-        """Batch `position` as (batch, C, H, W) float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
+    def at(self, position: int) -> Batch:
+        """Batch `position`, its pictures as (batch, C, H, W) float32 in [-1, 1]: 0 becomes -1, 255 becomes 1."""
         chosen, mirrored = self._select(position)
         pixels = np.asarray(self._pictures.pictures[chosen])  # (batch, C, H, W) uint8, a copy
         if self._flip:
@@ -51,7 +60,8 @@ class Batches:
         batch = pixels.astype(np.float32)
         batch /= np.float32(127.5)
         batch -= np.float32(1.0)
-        return batch
+        labels = self._pictures.labels
+        return Batch(batch, None if labels is None else labels[chosen])
 
     def _select(self, position: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The pictures of a batch (batch,) int64, and which of them are mirrored (batch,) bool."""

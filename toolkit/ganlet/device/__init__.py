@@ -3,8 +3,9 @@
 Nothing here imports torch, onnx, typer or pydantic; ONNX Runtime itself is imported when the first session is made.
 """
 
+from ganlet.device.feed import feed_at
 from ganlet.device.latents import latents
 from ganlet.device.onnx_runner import OnnxRunner
 from ganlet.device.sampler import Sampler
 
-__all__ = ["OnnxRunner", "Sampler", "latents"]
+__all__ = ["OnnxRunner", "Sampler", "feed_at", "latents"]

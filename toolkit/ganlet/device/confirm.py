@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ganlet.device.expected import EXPECTED, ROUNDING, Expected, read_expected
-from ganlet.device.latents import latents
+from ganlet.device.feed import feed_at, row_shapes
 from ganlet.device.manifest import MANIFEST, check_unchanged, listed
 from ganlet.device.open import open_runner
 from ganlet.device.runner import Runner
@@ -105,9 +105,8 @@ def _check_same(path: Path, entry: dict[str, Any], runner: Runner, expected_path
     made_from = entry.get("made_from")
     recipe_sha256 = getattr(runner, "metadata", {}).get("recipe_sha256")
     pairs = [
-        ("latents of length", runner.latent_dim, expected.z.shape[1]),
+        ("inputs of", row_shapes(runner.ports), {name: array.shape[1:] for name, array in expected.feed.items()}),
         ("pictures of", runner.picture_shape, expected.pictures.shape[1:]),
-        ("a label", runner.classes is not None, expected.label is not None),
     ]
     if isinstance(made_from, dict) and "weights_sha256" in made_from:
         pairs.append(("weights", made_from["weights_sha256"], expected.weights_sha256))
@@ -122,13 +121,13 @@ def _check_same(path: Path, entry: dict[str, Any], runner: Runner, expected_path
 
 
 def _compare(path: Path, precision: str, runner: Runner, expected: Expected) -> Confirmation:
-    drawn = np.clip(runner(expected.z, expected.label), -1, 1)  # as the expected ones were
+    drawn = np.clip(runner(expected.feed), -1, 1)  # as the expected ones were
     difference = drawn.astype(np.float64) - expected.pictures
     max_abs, square = float(np.abs(difference).max()), float(np.square(difference).mean())
     psnr_db = 10 * math.log10(_RANGE**2 / square) if square else None
     limits, what = LIMITS[precision], f"{len(drawn)} pictures in {precision} on {runner.provider}"
-    own = latents(expected.seed, 0, len(expected.z), runner.latent_dim)
-    apart = float(np.abs(own - expected.z).max())
+    drawn_here = feed_at(tuple(port for port in runner.ports if port.name != "picture"), expected.seed, 0, len(drawn))
+    apart = max((float(np.abs(own - expected.feed[name]).max()) for name, own in drawn_here.items()), default=0.0)
     checks = [
         _at_most("latents drawn here", apart, _LATENT_LIMIT, "", f"the latents of seed {expected.seed} at export")
     ]

@@ -3,35 +3,37 @@
 Such a file is for phones, where the runtime is a small library of C++. On a desktop its Python package imports torch,
 so this runner is for verification there, and takes the memory of torch; both are imported when it is made, not before.
 
-The program's contract: `forward` takes float32 (1, latent) and gives float32 (1, channels, height, width); the methods
-`ganlet_schema` "1", `latent`, `range` "-1,1" and `recipe_sha256` take nothing and give a string.
+The program's contract: `forward` takes one row of each port, in the order of `ganlet.device.feed.NAMES`, and gives
+float32 (1, channels, height, width); the metadata of `ganlet.device.contract` are methods that take nothing and give a
+string, and so is `ports`, the names of the inputs, without which there is `z` alone.
 """
 
 import mmap
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ganlet.device.contract import Contract, TensorInfo, read_contract
+from ganlet.device.feed import Feed, check_feed
 from ganlet.device.manifest import check_unchanged
 from ganlet.device.profiles import choose_profile
-from ganlet.device.runner import check_inputs, check_pictures
+from ganlet.device.runner import check_pictures
 from ganlet.device.runtimes import load_executorch, quiet_stderr
 from ganlet.errors import GanletError, words_of
 
 NAME = "executorch"
 PROVIDER = "ExecuTorch XNNPACK"
-METADATA = ("ganlet_schema", "latent", "range", "recipe_sha256")
+METADATA = ("ganlet_schema", "latent", "range", "recipe_sha256", "ports", "classes", "class_names")
 _MAGIC, _BACKEND = b"ET12", b"XnnpackBackend"  # of the file, at byte 4; of the layers that are not portable kernels
 _EXTENDED = b"eh00"  # extended header, at byte 8: its length (4 bytes), then three numbers of 8 bytes
-_FLOAT32 = 6  # ScalarType of ExecuTorch
+_ELEMENTS = {6: "float32", 4: "int64"}  # ScalarType of ExecuTorch
 
 
 class ExecuTorchRunner:
     """An ExecuTorch generator as a `Runner`. It draws one picture a call of the runtime, so none depends on others."""
-
-    classes: int | None = None
 
     def __init__(
         self, path: Path | str, *, provider: str = "auto", threads: int | None = None, profile: str = "fast"
@@ -65,47 +67,45 @@ class ExecuTorchRunner:
             ) from error
         self.name = path.name
         self.provider = PROVIDER
-        self.latent_dim, self.picture_shape = self._contract(path)
+        contract = self._contract(path)
+        self.ports, self.picture_shape = contract.ports, contract.picture_shape
 
-    def __call__(self, z: NDArray[np.float32], label: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Draw pictures: z float32 (N, latent_dim) -> float32 (N, *picture_shape) in [-1, 1].
-
-        Raises GanletError for inputs of another dtype or shape, for a label, when the runtime fails, and for NaN.
-        """
-        check_inputs(self, z, label)
+    def __call__(self, feed: Feed) -> NDArray[np.float32]:
+        """Draw the pictures of a feed, as `ganlet.device.runner.Runner` says."""
+        count = check_feed(self.name, self.ports, feed)
         torch = sys.modules["torch"]  # which the runtime imports: this room imports it nowhere
-        pictures = np.empty((len(z), *self.picture_shape), np.float32)
+        pictures = np.empty((count, *self.picture_shape), np.float32)
+        columns = [np.ascontiguousarray(feed[port.name]) for port in self.ports]
         try:
-            for index, row in enumerate(np.ascontiguousarray(z)):
-                pictures[index] = np.asarray(self._method.execute([torch.from_numpy(row[None])])[0])[0]
+            for index in range(count):
+                row = [torch.from_numpy(column[index : index + 1]) for column in columns]
+                pictures[index] = np.asarray(self._method.execute(row)[0])[0]
         except RuntimeError as error:
             raise GanletError(
                 f"{self.name} failed to draw on {PROVIDER} ({_first_line(error)}); export it again with "
                 "`ganlet export --to executorch`."
             ) from error
-        check_pictures(self, pictures, len(z))
+        check_pictures(self, pictures, count)
         return pictures
 
     def _constant(self, name: str) -> str:
         return str(self._program.load_method(name).execute([])[0])
 
-    def _contract(self, path: Path) -> tuple[int, tuple[int, int, int]]:
-        """Latent dimension and picture shape. Raises GanletError unless this is a Ganlet generator."""
+    def _contract(self, path: Path) -> Contract:
+        """The ports and the picture shape. Raises GanletError unless this is a Ganlet generator."""
         about = self._method.metadata
-        ends = [about.input_tensor_meta(i) for i in range(about.num_inputs())]
-        ends += [about.output_tensor_meta(i) for i in range(about.num_outputs())]
-        shapes = [tuple(end.sizes()) for end in ends]
-        latent = shapes[0][-1] if shapes and shapes[0] else 0
-        expected = {"ganlet_schema": "1", "latent": str(latent), "range": "-1,1"}
-        got = {key: self.metadata.get(key) for key in expected}
-        fits = len(shapes) == 2 and shapes[0] == (1, latent) and len(shapes[1]) == 4 and shapes[1][0] == 1
-        if not fits or any(end.dtype() != _FLOAT32 for end in ends) or got != expected:
-            raise GanletError(
-                f"{path} is not a Ganlet generator: got the shapes {shapes} and the metadata {got}; expected float32 "
-                f"(1, latent) to (1, channels, height, width), and {expected}; export it with `ganlet export`."
-            )
-        _, channels, height, width = shapes[1]
-        return latent, (channels, height, width)
+        entering = [about.input_tensor_meta(i) for i in range(about.num_inputs())]
+        leaving = [about.output_tensor_meta(i) for i in range(about.num_outputs())]
+        names = self.metadata.get("ports", "z").split(",")
+        names += [f"input {number}" for number in range(len(names), len(entering))]
+        inputs = [_info(name, end) for name, end in zip(names, entering, strict=False)]
+        return read_contract(path, inputs, [_info("images", end) for end in leaving], self.metadata)
+
+
+def _info(name: str, end: Any) -> TensorInfo:
+    """What `contract` takes for a tensor with a free batch, of one whose batch is 1: the runner draws row by row."""
+    first, *others = end.sizes() or (0,)
+    return TensorInfo(name, _ELEMENTS.get(end.dtype(), str(end.dtype())), (None if first == 1 else first, *others))
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""expected.npz: a few latents and the pictures that the trained network drew of them, so that a device can compare.
+"""expected.npz: a few feeds and the pictures that the trained network drew of them, so that a device can compare.
 
-Arrays: `z` float32 (N, latent); `label` int64 (N,) of a conditional generator; `levels` uint16 (N, C, H, W), a pixel
-in [-1, 1] as `round((x + 1) * 32767.5)`; `seed`, the latents being those of the indices 0 ... N - 1; `weights_sha256`
+Arrays: one for each port, by its name (`ganlet.device.feed`); `levels` uint16 (N, C, H, W), a pixel
+in [-1, 1] as `round((x + 1) * 32767.5)`; `seed`, the feed being that of the indices 0 ... N - 1; `weights_sha256`
 and `recipe_sha256`, what it was made from. Sixteen bits of a level lose at most 1.6e-5; float16 would lose sixteen
 times as much at the same size, and float32 double the file. N is what fits into about 150 kB, from 2 to 16.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlet.device.latents import labels, latents
+from ganlet.device.feed import DTYPES, ROW_AXES, Feed, feed_at
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError, words_of
 from ganlet.files import write_bytes
@@ -29,10 +29,9 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Expected:
-    """What a generator is expected to draw: `pictures` float32 (N, C, H, W) in [-1, 1] of `z` float32 (N, latent)."""
+    """What a generator is expected to draw: `pictures` float32 (N, C, H, W) in [-1, 1] of `feed`, N rows."""
 
-    z: NDArray[np.float32]
-    label: NDArray[np.int64] | None
+    feed: Feed
     pictures: NDArray[np.float32]
     seed: int
     weights_sha256: str
@@ -45,20 +44,18 @@ def write_expected(path: Path, runner: Runner, *, weights_sha256: str, recipe_sh
     The same pictures give the same bytes. Raises GanletError when pictures lie outside [-1, 1], and as `runner` does.
     """
     count = min(max(_ABOUT_BYTES // (2 * int(np.prod(runner.picture_shape))), _FEWEST), _MOST)
-    z = latents(_SEED, 0, count, runner.latent_dim)  # (count, latent) float32
-    label = None if runner.classes is None else labels(_SEED, 0, count, runner.classes)
-    pictures = runner(z, label)  # (count, C, H, W) float32
+    feed = feed_at(runner.ports, _SEED, 0, count)
+    pictures = runner(feed)  # (count, C, H, W) float32
     if np.abs(pictures).max() > 1 + 1e-3:
         raise GanletError(f"{runner.name} drew pixels up to {np.abs(pictures).max():.3g}; expected them in [-1, 1].")
     arrays: dict[str, Any] = {
-        "z": z,
+        **({"z": feed["z"]} if "z" in feed else {}),
         "levels": np.rint((np.clip(pictures, -1, 1).astype(np.float64) + 1) * 32767.5).astype(np.uint16),
         "seed": np.int64(_SEED),
         "weights_sha256": np.str_(weights_sha256),
         "recipe_sha256": np.str_(recipe_sha256),
     }
-    if label is not None:
-        arrays["label"] = label
+    arrays |= feed
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_bytes(path, buffer.getvalue())
@@ -72,20 +69,22 @@ def read_expected(path: Path) -> Expected:
             "of, beside its manifest.json, or make it with `ganlet export RUN`."
         )
     held = _arrays(path)
-    forms = {"z": ("float32", 2), "levels": ("uint16", 4), "seed": ("int64", 0)}
-    forms |= {"label": ("int64", 1)} if "label" in held else {}
-    fits = all(name in held and (str(held[name].dtype), held[name].ndim) == form for name, form in forms.items())
-    together = [held[name] for name in ("z", "levels", "label") if name in held]
+    feed = {name: held[name] for name in DTYPES if name in held}
+    forms = {"levels": ("uint16", 4), "seed": ("int64", 0)}
+    forms |= {name: (np.dtype(DTYPES[name]).name, ROW_AXES[name] + 1) for name in feed}
+    known = {name: (str(held[name].dtype), held[name].ndim) for name in forms if name in held}
+    fits = bool(feed) and known == forms
+    together = [held[name] for name in ("levels", *feed) if name in held]
     if not fits or len({len(array) for array in together}) > 1 or min(array.size for array in together) == 0:
         got = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in sorted(held.items()))
         raise GanletError(
             f"{path} holds {got or 'nothing'}; expected z float32 (N, latent), levels uint16 (N, C, H, W) and a seed, "
             "as `ganlet export` writes them."
         )
-    z, levels = held["z"], held["levels"]
+    levels = held["levels"]
     pictures = (levels.astype(np.float64) / 32767.5 - 1).astype(np.float32)
     words = (str(held[name]) if name in held else "" for name in ("weights_sha256", "recipe_sha256"))
-    return Expected(z, held.get("label"), pictures, int(held["seed"]), *words)
+    return Expected(feed, pictures, int(held["seed"]), *words)
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ganlet.device.child import module_command, module_environment
-from ganlet.device.latents import labels, latents
+from ganlet.device.feed import example_feed
 from ganlet.device.open import examine, load_library, open_runner
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError, words_of
@@ -146,10 +146,9 @@ def peak_memory_mib() -> float | None:
 
 
 def one_call(runner: Runner, batch: int) -> Callable[[], object]:
-    """A call of `runner` for `batch` pictures, always of the same latents (and labels)."""
-    z = latents(0, 0, batch, runner.latent_dim)
-    label = None if runner.classes is None else labels(0, 0, batch, runner.classes)
-    return lambda: runner(z, label)
+    """A call of `runner` for `batch` pictures, always of the same feed."""
+    feed = example_feed(runner.ports, batch)
+    return lambda: runner(feed)
 
 
 def _check(batch: int, runs: int, warmup: int) -> None:

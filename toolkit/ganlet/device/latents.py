@@ -1,16 +1,18 @@
-"""Latents and labels as pure functions of (seed, index): the same on every backend, in any chunking, without torch.
+"""Latents, labels and codes as pure functions of (seed, index): the same on every backend and in any chunking.
 
 How to reproduce them in another language:
 
 1. Words. Philox4x64-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") with the 128-bit key
    `(seed, stream)` turns the 256-bit counter `c` (little-endian 64-bit words) into block `c` of four 64-bit words.
-   Stream 0 holds latents, stream 1 labels.
+   Stream 0 holds latents, stream 1 labels, stream 2 codes.
 2. Latent `i` of `latent_dim` values owns the blocks `i * b ... i * b + b - 1`, with `b = ceil(latent_dim / 4)`: `4 * b`
    words, of which words beyond `latent_dim` are dropped after step 3.
 3. Words 2k and 2k + 1 of a latent give values 2k and 2k + 1 (Box and Muller 1958), in float64:
    `u = ((word[2k] >> 11) + 1) * 2**-53` in (0, 1], `v = (word[2k + 1] >> 11) * 2**-53` in [0, 1),
    `value[2k] = sqrt(-2 ln u) cos(2 pi v)`, `value[2k + 1] = sqrt(-2 ln u) sin(2 pi v)`; rounded to float32 at the end.
 4. Label `i` comes from word `i % 4` of block `i // 4` of stream 1: `((word >> 32) * classes) >> 32`.
+5. Code `i` owns blocks of stream 2 as a latent does of stream 0; each word gives one value in float64,
+   `2 * ((word >> 11) * 2**-53) - 1` in [-1, 1), rounded to float32 at the end.
 """
 
 from typing import Any
@@ -22,6 +24,7 @@ from ganlet.errors import GanletError
 
 _LATENT_STREAM = 0
 _LABEL_STREAM = 1
+_CODE_STREAM = 2
 _WORDS_PER_BLOCK = 4
 _MAX_INDEX = 2**63
 
@@ -58,6 +61,21 @@ def labels(seed: int, start: int, count: int, classes: int) -> NDArray[np.int64]
     skipped = start - first * _WORDS_PER_BLOCK
     words = _words(seed, _LABEL_STREAM, first, -(-(skipped + count) // _WORDS_PER_BLOCK))[skipped : skipped + count]
     return (((words >> np.uint64(32)) * np.uint64(classes)) >> np.uint64(32)).astype(np.int64)
+
+
+def codes(seed: int, start: int, count: int, length: int) -> NDArray[np.float32]:
+    """Codes, uniform in [-1, 1], of the indices `start ... start + count - 1`, on a stream apart from the others.
+
+    Args: as `latents`; `length` of a code, in [1, 2^31).
+    Returns: float32 (count, length); row i depends on (seed, start + i, length) alone, to the bit.
+    Raises GanletError for a value outside those bounds.
+    """
+    seed, start, count = _check_range(seed, start, count)
+    length = _check("the length of a code", length, 1, 2**31)
+    blocks = -(-length // _WORDS_PER_BLOCK)
+    words = _words(seed, _CODE_STREAM, start * blocks, count * blocks).reshape(count, blocks * _WORDS_PER_BLOCK)
+    uniform = (words[:, :length] >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return np.ascontiguousarray(2.0 * uniform - 1.0, dtype=np.float32)
 
 
 def _words(seed: int, stream: int, first_block: int, blocks: int) -> NDArray[np.uint64]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ganlet import own_files
+from ganlet.device.feed import find_port, latent_dim
 from ganlet.device.runner import Runner
 from ganlet.errors import GanletError
 from ganlet.files import sha256_file
@@ -101,8 +102,8 @@ def check_contract(path: Path, runner: Runner) -> None:
     if recipe_sha256 is not None and "recipe_sha256" in entry:
         said["recipe_sha256"] = entry["recipe_sha256"]
     got = {
-        "latent": runner.latent_dim,
-        "label": runner.classes is not None,
+        "latent": latent_dim(runner.ports),
+        "label": find_port(runner.ports, "label") is not None,
         "picture": list(runner.picture_shape),
         "recipe_sha256": recipe_sha256,
     }

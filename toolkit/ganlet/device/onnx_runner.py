@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlet.device import trial
-from ganlet.device.contract import Port, read_contract
+from ganlet.device.contract import TensorInfo, read_contract
+from ganlet.device.feed import Feed, check_feed
 from ganlet.device.onnx_session import CPU, RunsElsewhere, full_name, open_session
 from ganlet.device.profiles import choose_profile
-from ganlet.device.runner import check_inputs, check_pictures
+from ganlet.device.runner import check_pictures
 from ganlet.device.runtimes import load_onnxruntime
 from ganlet.device.trial import ONNXRUNTIME
 from ganlet.errors import GanletError, words_of
@@ -50,31 +51,23 @@ class OnnxRunner:
         contract = read_contract(
             path, _ports(self._session.get_inputs()), _ports(self._session.get_outputs()), self.metadata
         )
-        self.latent_dim, self.picture_shape, self.classes = (
-            contract.latent_dim,
-            contract.picture_shape,
-            contract.classes,
-        )
+        self.ports, self.picture_shape = contract.ports, contract.picture_shape
         self._run_options = None
         if not chosen.keeps_memory and self.provider == CPU:
             self._run_options = runtime.RunOptions()
             self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
-    def __call__(self, z: NDArray[np.float32], label: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Draw pictures: z float32 (N, latent_dim), label int64 (N,) -> float32 (N, *picture_shape) in [-1, 1].
-
-        Raises GanletError for inputs of another dtype or shape, when the runtime fails, and for NaN in the pictures.
-        """
-        check_inputs(self, z, label)
-        feed = {"z": z} if label is None else {"z": z, "label": label}
+    def __call__(self, feed: Feed) -> NDArray[np.float32]:
+        """Draw the pictures of a feed, as `ganlet.device.runner.Runner` says."""
+        count = check_feed(self.name, self.ports, feed)
         try:
             (pictures,) = self._session.run(["images"], feed, self._run_options)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise GanletError(
-                f"{self.name} failed to draw {len(z)} pictures on {self.provider} ({_first_line(error)}); "
-                f"{_remedy(len(z), self.provider)}."
+                f"{self.name} failed to draw {count} pictures on {self.provider} ({_first_line(error)}); "
+                f"{_remedy(count, self.provider)}."
             ) from error
-        check_pictures(self, pictures, len(z))
+        check_pictures(self, pictures, count)
         drawn: NDArray[np.float32] = pictures
         return drawn
 
@@ -86,9 +79,9 @@ def _remedy(count: int, provider: str) -> str:
     return f"try {', or '.join(ways)}" if ways else "export it again with `ganlet export`, or update onnxruntime"
 
 
-def _ports(nodes: list[Any]) -> list[Port]:
+def _ports(nodes: list[Any]) -> list[TensorInfo]:
     return [
-        Port(
+        TensorInfo(
             node.name, _ELEMENTS.get(node.type, node.type), tuple(n if isinstance(n, int) else None for n in node.shape)
         )
         for node in nodes

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlet.device import trial
-from ganlet.device.contract import Contract, Port, read_contract
+from ganlet.device.contract import Contract, TensorInfo, read_contract
+from ganlet.device.feed import Feed, check_feed
 from ganlet.device.profiles import choose_profile
-from ganlet.device.runner import check_inputs, check_pictures
+from ganlet.device.runner import check_pictures
 from ganlet.device.runtimes import load_openvino
 from ganlet.device.trial import OPENVINO
 from ganlet.errors import GanletError, words_of
@@ -53,25 +54,21 @@ class OpenVinoRunner:
             ) from error
         self.name = path.name
         self.provider = f"OpenVINO {' '.join(compiled.get_property('EXECUTION_DEVICES'))}"
-        self.latent_dim, self.picture_shape = contract.latent_dim, contract.picture_shape
-        self.classes = contract.classes
+        self.ports, self.picture_shape = contract.ports, contract.picture_shape
 
-    def __call__(self, z: NDArray[np.float32], label: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Draw pictures: z float32 (N, latent_dim), label int64 (N,) -> float32 (N, *picture_shape) in [-1, 1].
-
-        Raises GanletError for inputs of another dtype or shape, when the runtime fails, and for NaN in the pictures.
-        """
-        check_inputs(self, z, label)
+    def __call__(self, feed: Feed) -> NDArray[np.float32]:
+        """Draw the pictures of a feed, as `ganlet.device.runner.Runner` says."""
+        count = check_feed(self.name, self.ports, feed)
         try:
-            self._request.infer({"z": z} if label is None else {"z": z, "label": label})
+            self._request.infer(feed)
         except Exception as error:  # as above
             raise GanletError(
-                f"{self.name} failed to draw {len(z)} pictures on {self.provider} ({_reason(error)}); "
-                f"{'try a smaller batch, or ' * (len(z) > 1)}leave --provider out."
+                f"{self.name} failed to draw {count} pictures on {self.provider} ({_reason(error)}); "
+                f"{'try a smaller batch, or ' * (count > 1)}leave --provider out."
             ) from error
         # A copy: the request owns the tensor and writes its next pictures into it.
         pictures = np.array(self._request.get_output_tensor(0).data)
-        check_pictures(self, pictures, len(z))
+        check_pictures(self, pictures, count)
         return pictures
 
 
@@ -89,10 +86,10 @@ def _contract(path: Path, model: Any) -> tuple[Contract, dict[str, str]]:
     return read_contract(path, [*map(_port, model.inputs)], [*map(_port, model.outputs)], metadata), metadata
 
 
-def _port(node: Any) -> Port:
+def _port(node: Any) -> TensorInfo:
     element = node.element_type.get_type_name()
     shape = (None if axis.is_dynamic else axis.get_length() for axis in node.partial_shape)
-    return Port(node.any_name, _ELEMENTS.get(element, element), tuple(shape))
+    return TensorInfo(node.any_name, _ELEMENTS.get(element, element), tuple(shape))
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """Draw pictures by (seed, index): as arrays, as a stream, or as PNG files."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Self
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlet.device import executorch_runner
-from ganlet.device.latents import labels, latents
+from ganlet.device.feed import Feed, feed_at, find_port, latent_dim, row_count, rows
 from ganlet.device.onnx_session import CPU
 from ganlet.device.open import open_runner
 from ganlet.device.pictures import to_uint8, write_pictures
@@ -25,6 +25,9 @@ from ganlet.errors import GanletError
 # call has this one number of rows, the last one repeated.
 _ROWS_ELSEWHERE = 32
 _ANY_ROWS = {CPU, executorch_runner.PROVIDER}
+Label = int | str | None
+"""A class by its number or its name; None draws one a picture."""
+Code = Sequence[float] | None
 
 
 class Sampler:
@@ -58,32 +61,38 @@ class Sampler:
         sampler.runner, sampler.batch = runner, batch
         return sampler
 
-    def stream(self, seed: int, start: int, count: int, label: int | None = None) -> Iterator[NDArray[np.float32]]:
+    def stream(
+        self, seed: int, start: int, count: int, label: Label = None, code: Code = None
+    ) -> Iterator[NDArray[np.float32]]:
         """Yield float32 (n, C, H, W) in [-1, 1], n <= batch, of the indices `start ... start + count - 1`, in order.
 
-        Memory does not grow with `count`. A conditional generator draws `label`, or a label a picture if None, which is
-        also a function of (seed, index). Raises GanletError, at once, for a count below 1 or a label that does not fit.
+        Memory does not grow with `count`. `label`, by number or by name, is the class of all pictures, `code` the code;
+        what is not given is drawn, a function of (seed, index) as latents are.
+        Raises GanletError, at once, for a count below 1 and for a label or a code that does not fit.
         """
         _check_positive("a count", count)
         for index in (start, start + count - 1):
-            latents(seed, index, 1, self.runner.latent_dim)  # refuses a bad seed or start before any work
-        self._labels(seed, start, 1, label)
-        return self._chunks(seed, start, count, label)
+            self._feed(seed, index, 1, label, code)  # refuses what does not fit before any work
+        return self._chunks(seed, start, count, label, code)
 
-    def floats(self, start: int, count: int, seed: int = 0, label: int | None = None) -> NDArray[np.float32]:
-        """float32 (count, C, H, W) in [-1, 1]. Labels and errors as `stream`."""
-        return np.concatenate(list(self.stream(seed, start, count, label)))
+    def floats(
+        self, start: int, count: int, seed: int = 0, label: Label = None, code: Code = None
+    ) -> NDArray[np.float32]:
+        """float32 (count, C, H, W) in [-1, 1]. Labels, codes and errors as `stream`."""
+        return np.concatenate(list(self.stream(seed, start, count, label, code)))
 
-    def images(self, start: int, count: int, seed: int = 0, label: int | None = None) -> NDArray[np.uint8]:
-        """uint8 (count, H, W, C). Labels and errors as `stream`."""
-        return np.concatenate([to_uint8(chunk) for chunk in self.stream(seed, start, count, label)])
+    def images(
+        self, start: int, count: int, seed: int = 0, label: Label = None, code: Code = None
+    ) -> NDArray[np.uint8]:
+        """uint8 (count, H, W, C). Labels, codes and errors as `stream`."""
+        return np.concatenate([to_uint8(chunk) for chunk in self.stream(seed, start, count, label, code)])
 
     def pictures(
-        self, indices: Iterable[range], *, seed: int = 0, label: int | None = None
+        self, indices: Iterable[range], *, seed: int = 0, label: Label = None, code: Code = None
     ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield (index, picture uint8 (H, W, C)) of each index, in order; labels, memory and errors as `stream`."""
         streams = [
-            (indices.start, self.stream(seed, indices.start, indices.stop - indices.start, label))
+            (indices.start, self.stream(seed, indices.start, indices.stop - indices.start, label, code))
             for indices in indices
         ]
 
@@ -94,22 +103,23 @@ class Sampler:
         return each()
 
     def walk(
-        self, indices: Iterable[range], *, seed: int = 0, frames: int = 25, label: int | None = None
+        self, indices: Iterable[range], *, seed: int = 0, frames: int = 25, label: Label = None, code: Code = None
     ) -> Iterator[NDArray[np.uint8]]:
         """Yield the frames, uint8 (H, W, C), of a closed walk (`device.walk`), `frames` from picture to picture.
 
         Memory does not grow with the number of frames. Raises GanletError, at once, for a conditional generator without
-        a label: a walk stays in one class.
+        a label: a walk stays in one class. A code that is not given is that of picture 0 all the way.
         """
-        if label is None and self.runner.classes is not None:
+        ports = self.runner.ports
+        if label is None and find_port(ports, "label") is not None:
             raise GanletError(f"A walk stays in one class; give {self.runner.name} a label with --label.")
-        self._labels(seed, 0, 1, label)
-        latents(seed, 0, 1, self.runner.latent_dim)  # refuses a bad seed before any work
+        first = self._feed(seed, 0, 1, label, code)  # refuses what does not fit before any work
+        still = {name: array[0] for name, array in first.items() if name == "code"}
         keys = chain.from_iterable(indices)
 
         def each() -> Iterator[NDArray[np.uint8]]:
-            for z in walk(seed, keys, self.runner.latent_dim, frames, self.batch):  # (n, latent_dim) float32
-                yield from to_uint8(self._draw(z, self._labels(seed, 0, len(z), label)))
+            for z in walk(seed, keys, latent_dim(ports), frames, self.batch):  # (n, latent_dim) float32
+                yield from to_uint8(self._draw(feed_at(ports, seed, 0, len(z), z=z, label=label, **still)))
 
         return each()
 
@@ -121,7 +131,8 @@ class Sampler:
         seed: int = 0,
         start: int = 0,
         grid: bool = False,
-        label: int | None = None,
+        label: Label = None,
+        code: Code = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Path]:
         """Write `INDEX.png` (six digits) for the indices `start ... start + count - 1` into the folder `out`.
@@ -131,43 +142,38 @@ class Sampler:
         Returns the paths written, the sheet last. Raises GanletError as `stream` does and when `out` cannot be written.
         """
         paths: list[Path] = []
-        drawn = self.pictures([range(start, start + count)], seed=seed, label=label)
+        drawn = self.pictures([range(start, start + count)], seed=seed, label=label, code=code)
         for path in write_pictures(out, drawn, grid_sheet=grid):
             paths.append(path)
             if progress is not None and len(paths) <= count:
                 progress(len(paths), count)
         return paths
 
-    def _chunks(self, seed: int, start: int, count: int, label: int | None) -> Iterator[NDArray[np.float32]]:
-        for first in range(start, start + count, self.batch):
-            rows = min(self.batch, start + count - first)
-            z = latents(seed, first, rows, self.runner.latent_dim)  # (rows, latent_dim) float32
-            yield self._draw(z, self._labels(seed, first, rows, label))
+    def draw(self, feed: Feed) -> NDArray[np.float32]:
+        """float32 (N, C, H, W) in [-1, 1] of a feed of any length. Raises GanletError as the runner does."""
+        parts = [self._draw(rows(feed, slice(i, i + self.batch))) for i in range(0, row_count(feed), self.batch)]
+        return np.concatenate(parts)
 
-    def _draw(self, z: NDArray[np.float32], label: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    def _chunks(self, seed: int, start: int, count: int, label: Label, code: Code) -> Iterator[NDArray[np.float32]]:
+        for first in range(start, start + count, self.batch):
+            yield self._draw(self._feed(seed, first, min(self.batch, start + count - first), label, code))
+
+    def _draw(self, feed: Feed) -> NDArray[np.float32]:
         """Run the generator: float32 (N, C, H, W), in calls of one fixed number of rows where the backend needs it."""
         if self.runner.provider in _ANY_ROWS:
-            return self.runner(z, label)
-        drawn = []
-        for first in range(0, len(z), _ROWS_ELSEWHERE):
-            # Repeats the last row: a real latent, so that padding cannot be what overflows.
-            rows = np.minimum(np.arange(first, first + _ROWS_ELSEWHERE), len(z) - 1)
-            pictures = self.runner(z[rows], None if label is None else label[rows])
-            drawn.append(pictures[: len(z) - first])
+            return self.runner(feed)
+        drawn, count = [], row_count(feed)
+        for first in range(0, count, _ROWS_ELSEWHERE):
+            # Repeats the last row: a real one, so that padding cannot be what overflows.
+            chosen = np.minimum(np.arange(first, first + _ROWS_ELSEWHERE), count - 1)
+            drawn.append(self.runner(rows(feed, chosen))[: count - first])
         return np.concatenate(drawn)
 
-    def _labels(self, seed: int, start: int, count: int, label: int | None) -> NDArray[np.int64] | None:
-        """int64 (count,), or None for a generator without labels."""
-        classes = self.runner.classes
-        if classes is None:
-            if label is not None:
-                raise GanletError(f"Got label {label}, but {self.runner.name} is not conditional; leave the label out.")
-            return None
-        if label is None:
-            return labels(seed, start, count, classes)
-        if not 0 <= label < classes:
-            raise GanletError(f"Got label {label}; {self.runner.name} has the labels 0 to {classes - 1}.")
-        return np.full(count, label, dtype=np.int64)
+    def _feed(self, seed: int, start: int, count: int, label: Label, code: Code) -> Feed:
+        try:
+            return feed_at(self.runner.ports, seed, start, count, label=label, code=code)
+        except GanletError as error:
+            raise GanletError(f"{self.runner.name}: {error}") from error
 
 
 def _check_positive(what: str, value: int) -> None:

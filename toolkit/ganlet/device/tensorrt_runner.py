@@ -19,9 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlet.device.child import module_command, module_environment
+from ganlet.device.contract import Contract, TensorInfo, read_contract
 from ganlet.device.cuda import DriverState, driver_state
+from ganlet.device.feed import NAMES as PORT_NAMES
+from ganlet.device.feed import Feed, check_feed, row_count, rows
 from ganlet.device.manifest import check_unchanged, listed
-from ganlet.device.runner import check_inputs, check_pictures
+from ganlet.device.runner import check_pictures
 from ganlet.device.tensorrt_package import EXPORTS, NAMES, REMEDIES
 from ganlet.errors import GanletError
 
@@ -43,7 +46,8 @@ class TensorrtRunner:
         self._child: subprocess.Popen[bytes] | None = None
         path = Path(path)
         entry = _listed(path)
-        module, self.latent_dim, self.picture_shape, self.classes = _contract(path, entry)
+        module, contract = _contract(path, entry)
+        self.ports, self.picture_shape = contract.ports, contract.picture_shape
         if provider not in ("auto", module):
             raise GanletError(f"Got the provider {provider!r}; {path} runs on {module} alone, leave the provider out.")
         _check_machine(path, module, entry, driver_state())
@@ -66,44 +70,43 @@ class TensorrtRunner:
         self.memory_mib, self.load_ms = float(ready["memory_mib"]), float(ready["load_ms"])
         self.latency_ms = 0.0
 
-    def __call__(self, z: NDArray[np.float32], label: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Draw pictures: z float32 (N, latent_dim), label int64 (N,) -> float32 (N, *picture_shape) in [-1, 1].
+    def __call__(self, feed: Feed) -> NDArray[np.float32]:
+        """Draw the pictures of a feed, as `ganlet.device.runner.Runner` says.
 
         More rows than the engine's largest batch are drawn in several calls.
-        Raises GanletError for inputs of another dtype or shape, when the engine fails, and for NaN in the pictures.
         """
-        check_inputs(self, z, label)
+        count = check_feed(self.name, self.ports, feed)
         drawn, latency_ms = [], 0.0
-        for first in range(0, len(z), self._largest):
-            rows = slice(first, first + self._largest)
-            pictures, call_ms = self._draw(z[rows], None if label is None else label[rows])
+        for first in range(0, count, self._largest):
+            pictures, call_ms = self._draw(rows(feed, slice(first, first + self._largest)))
             drawn.append(pictures)
             latency_ms += call_ms
         self.latency_ms = latency_ms
         pictures = np.concatenate(drawn)
-        check_pictures(self, pictures, len(z))
+        check_pictures(self, pictures, count)
         return pictures
 
-    def _draw(self, z: NDArray[np.float32], label: NDArray[np.int64] | None) -> tuple[NDArray[np.float32], float]:
+    def _draw(self, feed: Feed) -> tuple[NDArray[np.float32], float]:
+        count = row_count(feed)
         if self._child is None or self._child.stdin is None:
             raise GanletError(f"{self.name} is closed; open it again.")
-        request = json.dumps({"count": len(z)}).encode() + b"\n" + z.tobytes()
+        request = json.dumps({"count": count, "inputs": list(feed)}).encode() + b"\n"
         with contextlib.suppress(BrokenPipeError):  # a child that died is told of when it is listened to
-            self._child.stdin.write(request + (b"" if label is None else label.tobytes()))
+            self._child.stdin.write(request + b"".join(array.tobytes() for array in feed.values()))
             self._child.stdin.flush()
-        answer, content = self._listen(DRAW_TIMEOUT_S, f"draw {len(z)} pictures")
+        answer, content = self._listen(DRAW_TIMEOUT_S, f"draw {count} pictures")
         if "error" in answer:
             raise GanletError(
-                f"{self.name} failed to draw {len(z)} pictures on {self.provider} ({answer['error']}); "
+                f"{self.name} failed to draw {count} pictures on {self.provider} ({answer['error']}); "
                 "try a smaller batch, or draw with the .onnx file."
             )
-        count_bytes = 4 * len(z) * int(np.prod(self.picture_shape))
+        count_bytes = 4 * count * int(np.prod(self.picture_shape))
         if len(content) != count_bytes:
             raise GanletError(
                 f"{self.name} drew {len(content)} bytes, expected {count_bytes}; its manifest.json is of another "
                 "engine: copy both again."
             )
-        return np.frombuffer(content, np.float32).reshape(len(z), *self.picture_shape), float(answer["latency_ms"])
+        return np.frombuffer(content, np.float32).reshape(count, *self.picture_shape), float(answer["latency_ms"])
 
     def _listen(self, timeout_s: int, to_do: str) -> tuple[dict[str, Any], bytes]:
         """The child's next answer and the bytes that follow it. Raises GanletError where it dies or takes too long."""
@@ -161,25 +164,12 @@ def _listed(path: Path) -> dict[str, Any]:
     return found[1]
 
 
-def _contract(path: Path, entry: dict[str, Any]) -> tuple[str, int, tuple[int, int, int], int | None]:
-    """Package, latent dimension, picture shape and classes. Raises GanletError unless this is a Ganlet generator."""
+def _contract(path: Path, entry: dict[str, Any]) -> tuple[str, Contract]:
+    """The package and what the engine takes and gives. Raises GanletError unless this is a Ganlet generator."""
     try:
-        inputs, outputs = entry["inputs"], entry["outputs"]
-        latent = inputs["z"]["shape"]
-        picture = outputs["images"]["shape"]
-        types = [inputs["z"]["dtype"], outputs["images"]["dtype"]]
-        classes = entry.get("classes")
-        fits = (
-            entry["runtime"] in NAMES
-            and types == ["float32", "float32"]
-            and len(latent) == 2
-            and len(picture) == 4
-            and all(isinstance(length, int) and length > 0 for length in (*latent[1:], *picture[1:]))
-            and isinstance(entry["targets"], list)
-            and ("label" in inputs) == (classes is not None)
-            and (classes is None or (isinstance(classes, int) and classes > 0))
-        )
-    except (KeyError, TypeError):
+        inputs, outputs = ([*map(_info, entry[ends].items())] for ends in ("inputs", "outputs"))
+        fits = entry["runtime"] in NAMES and isinstance(entry["targets"], list)
+    except (KeyError, TypeError, AttributeError):
         fits = False
     if not fits:
         raise GanletError(
@@ -187,8 +177,18 @@ def _contract(path: Path, entry: dict[str, Any]) -> tuple[str, int, tuple[int, i
             f"images float32 (batch, channels, height, width), targets, and one of {', '.join(NAMES)}; "
             "export it again."
         )
-    channels, height, width = picture[1:]
-    return entry["runtime"], latent[1], (channels, height, width), classes
+    latent = next((str(tensor.shape[-1]) for tensor in inputs if tensor.name == "z" and tensor.shape), "")
+    metadata = {"range": "-1,1", "latent": latent, "ganlet_schema": "1", "classes": str(entry.get("classes") or "")}
+    metadata |= {key: str(entry[key]) for key in ("ganlet_schema", "class_names") if key in entry}
+    inputs.sort(key=lambda tensor: PORT_NAMES.index(tensor.name) if tensor.name in PORT_NAMES else len(PORT_NAMES))
+    return entry["runtime"], read_contract(path, inputs, outputs, metadata)
+
+
+def _info(described: tuple[str, Any]) -> TensorInfo:
+    """An input or output as the manifest has it: its first axis is the batch, whatever stands there."""
+    name, about = described
+    _, *others = about["shape"]
+    return TensorInfo(name, str(about["dtype"]), (None, *(n if type(n) is int else None for n in others)))
 
 
 def _check_machine(path: Path, module: str, entry: dict[str, Any], driver: DriverState) -> None:

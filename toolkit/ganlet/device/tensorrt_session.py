@@ -1,8 +1,8 @@
 """An engine loaded by TensorRT for RTX, or by TensorRT, in a process of its own: both can crash the one they live in.
 
 `python -m ganlet.device.tensorrt_session ENGINE MODULE` loads it and prints a line, {"ready": ...} or {"error": ...}.
-Then each request on standard input is a JSON line {"count": N} and the bytes of z, float32 (N, latent), and of label,
-int64 (N,), if there is one; each answer is a JSON line {"bytes": B, "latency_ms": T} and the pictures, float32
+Then each request on standard input is a JSON line {"count": N, "inputs": [names]} and the bytes of these inputs, N rows
+of each; each answer is a JSON line {"bytes": B, "latency_ms": T} and the pictures, float32
 (N, channels, height, width), or {"error": why}. The end of standard input ends it.
 
 Not verified: no NVIDIA card has run this yet. Source of the calls: NVIDIA's TensorRT Python API reference.
@@ -92,8 +92,9 @@ def _logger(trt: Any, words: list[str]) -> Any:
 def serve(session: Session, requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests until they end."""
     for line in iter(requests.readline, b""):
-        count = int(json.loads(line)["count"])
-        contents = {name: requests.read(count * session.row_bytes(name)) for name in session.inputs}
+        request = json.loads(line)
+        count = int(request["count"])
+        contents = {name: requests.read(count * session.row_bytes(name)) for name in request["inputs"]}
         try:
             pictures = session.draw(count, contents)
             tell(answers, {"bytes": len(pictures), "latency_ms": session.latency_ms})

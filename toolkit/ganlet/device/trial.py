@@ -18,9 +18,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from ganlet.device.child import module_command, module_environment
+from ganlet.device.feed import example_feed
 from ganlet.device.onnx_file import check_onnx_file
 from ganlet.errors import GanletError
 from ganlet.files import MIB
@@ -169,8 +168,7 @@ def main(runtime: str, path: Path) -> None:
 
     def draw() -> None:
         runner: Runner = OpenVinoRunner(path) if runtime == OPENVINO else OnnxRunner(path, provider="cpu")
-        label = None if runner.classes is None else np.zeros(1, np.int64)
-        runner(np.full((1, runner.latent_dim), 0.5, np.float32), label)
+        runner(example_feed(runner.ports, 1))
 
     trust(path, runtime)
     answer(load_openvino if runtime == OPENVINO else load_onnxruntime, draw, path)

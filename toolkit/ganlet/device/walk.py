@@ -6,7 +6,7 @@ from itertools import chain, islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ganlet.device.latents import latents
+from ganlet.device.feed import z_port
 from ganlet.errors import GanletError
 
 _STRAIGHT = 1e-6  # a sine below which two latents lie on one line, and the straight way is taken
@@ -41,7 +41,7 @@ def walk(
 
     Yields float32 (n, latent_dim), n <= batch; `frames` rows an index in all, the first of them the index's own latent.
     Memory does not grow with the number of indices or frames.
-    Raises GanletError, once asked for rows, for fewer than one frame or two indices, and as `latents` does.
+    Raises GanletError, once asked for rows, for fewer than one frame or two indices, and as `Port.draw` does.
     """
     if frames < 1:
         raise GanletError(f"Got {frames} frames from picture to picture; expected 1 or more.")
@@ -50,6 +50,6 @@ def walk(
     if len(head) < 2:
         raise GanletError("A walk needs two pictures or more to go between; ask for more with -n or --indices.")
     for here, there in pairwise(chain(head, keys, head[:1])):
-        a, b = (latents(seed, index, 1, latent_dim)[0] for index in (here, there))  # (latent_dim,) float32 each
+        a, b = (z_port(latent_dim).draw(seed, index, 1)[0] for index in (here, there))  # (latent_dim,) float32 each
         for first in range(0, frames, batch):
             yield slerp(a, b, np.arange(first, min(first + batch, frames)) / frames)

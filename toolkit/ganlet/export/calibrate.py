@@ -8,7 +8,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
-from ganlet.device import latents
+from ganlet.device.feed import feed_at
+from ganlet.export.contract import model_contract
 
 SEED = 0x6361_6C69  # of the calibration's latents: others than those that verification draws
 COUNT = 256  # latents that are looked at
@@ -52,25 +53,25 @@ def histograms(model: ModelProto, names: Sequence[str], count: int = COUNT, seed
 def observed(
     model: ModelProto, names: Sequence[str], count: int = COUNT, seed: int = SEED
 ) -> Iterator[Mapping[str, NDArray[np.float32]]]:
-    """Yield the named tensors of a model for `count` latents, BATCH at a time."""
+    """Yield the named tensors of a model of `count` rows of a feed, BATCH at a time."""
     import onnxruntime
 
     inside = onnx.ModelProto()
     inside.CopyFrom(model)
-    (entering,) = (value for value in model.graph.input if value.name == "z")
-    known = {output.name for output in model.graph.output} | {entering.name}
+    ports = model_contract(model).ports
+    entering = {port.name for port in ports}
+    known = {output.name for output in model.graph.output} | entering
     more = [name for name in dict.fromkeys(names) if name not in known]
     inside.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in more)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone: it warns of shapes of its own making
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # numpy works between the calls
     session = onnxruntime.InferenceSession(inside.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    wanted = [name for name in dict.fromkeys(names) if name != entering.name]
-    latent_dim = entering.type.tensor_type.shape.dim[1].dim_value
+    wanted = [name for name in dict.fromkeys(names) if name not in entering]
     for start in range(0, count, BATCH):
-        z = latents(seed, start, min(BATCH, count - start), latent_dim)
-        values = dict(zip(wanted, session.run(wanted, {"z": z}) if wanted else [], strict=True))
-        yield values | ({entering.name: z} if entering.name in names else {})
+        feed = feed_at(ports, seed, start, min(BATCH, count - start))
+        values = dict(zip(wanted, session.run(wanted, feed) if wanted else [], strict=True))
+        yield values | {name: array for name, array in feed.items() if name in names}
 
 
 # ---------------------------------------------------------------- what range to cover

@@ -14,14 +14,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ganlet.artifact import Stage, add_to_manifest, versions
-from ganlet.device.latents import latents
+from ganlet.device.contract import metadata_of
 from ganlet.errors import GanletError
 from ganlet.export.onnx_export import without_spectral_norm
 from ganlet.files import write_bytes
 from ganlet.models import Generator
+from ganlet.models.ports import seeded_feed, zeros
 from ganlet.training.load import load_generator
 
 FILES = {"fp32": "generator.pte", "int8": "generator.int8.pte"}
@@ -43,7 +45,7 @@ def export_executorch(stage: Stage, run: Path, precision: str) -> Path:
         run,
         path.name,
         precision=precision,
-        inputs={"z": {"shape": [1, config.latent], "dtype": "float32"}},
+        inputs={port.name: {"shape": [1, *port.shape], "dtype": np.dtype(port.dtype).name} for port in generator.ports},
         outputs={"images": {"shape": [1, config.channels, config.size_px, config.size_px], "dtype": "float32"}},
         backend="XNNPACK",
         outside_backend=outside,
@@ -68,14 +70,15 @@ def require_executorch(precision: str) -> None:
 def executorch_bytes(generator: Generator, recipe_sha256: str, precision: str) -> tuple[bytes, list[str]]:
     """The program's content, and the operators in it that portable kernels run because XNNPACK has none.
 
-    Input float32 (1, latent), output float32 (1, channels, size, size). int8: weights per channel, activations per
-    tensor, from latents that nothing else draws.
+    Inputs: one row of each port, in order; output float32 (1, channels, size, size). int8: weights per channel,
+    activations per tensor, from feeds that nothing else draws.
     """
     network = copy.deepcopy(generator).eval()
     without_spectral_norm(network)
-    latent = network.config.latent
-    example = (torch.zeros(1, latent),)
-    metadata = {"ganlet_schema": "1", "latent": str(latent), "range": "-1,1", "recipe_sha256": recipe_sha256}
+    example = tuple(zeros(network.ports, 1).values())
+    metadata = metadata_of(network.ports) | {"recipe_sha256": recipe_sha256}
+    if len(example) > 1:
+        metadata["ports"] = ",".join(port.name for port in network.ports)
     with _quiet(), torch.no_grad():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
@@ -90,7 +93,7 @@ def executorch_bytes(generator: Generator, recipe_sha256: str, precision: str) -
     return bytes(program.buffer), [name for name in names if name not in ("executorch_call_delegate", "getitem")]
 
 
-def _quantised(network: Generator, example: tuple[torch.Tensor]) -> Any:
+def _quantised(network: Generator, example: tuple[torch.Tensor, ...]) -> Any:
     """The network with int8 weights and activations, in the form that XNNPACK's partitioner knows."""
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
@@ -100,8 +103,8 @@ def _quantised(network: Generator, example: tuple[torch.Tensor]) -> Any:
 
     quantiser = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     prepared = prepare_pt2e(torch.export.export(network, example).module(), quantiser)
-    for z in torch.from_numpy(latents(CALIBRATION_SEED, 0, CALIBRATION_LATENTS, network.config.latent)):
-        prepared(z[None])
+    for index in range(CALIBRATION_LATENTS):
+        prepared(*seeded_feed(network.ports, CALIBRATION_SEED, index, 1).values())
     return convert_pt2e(prepared)
 
 

@@ -15,16 +15,18 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from ganlet.artifact import Stage, add_to_manifest, versions
+from ganlet.device.contract import metadata_of
 from ganlet.errors import GanletError, words_of
 from ganlet.export.flop import METADATA_KEY, flop_per_picture
 from ganlet.files import write_bytes
 from ganlet.models import Generator
+from ganlet.models.ports import zeros
 from ganlet.training.load import load_generator
 
 OPSET = 20
-INPUT = "z"
 OUTPUT = "images"
-KEPT = {"ganlet_schema", "latent", "range", "recipe_sha256", "classes", METADATA_KEY}
+CLASSES = ("classes", "class_names")
+KEPT = {"ganlet_schema", "latent", "range", "recipe_sha256", "classes", "class_names", METADATA_KEY}
 """The metadata that a device reads: of a model that another is made of, this goes on (the useful work is the same)."""
 
 
@@ -50,26 +52,25 @@ def export_onnx(stage: Stage, run: Path) -> Path:
 
 
 def onnx_bytes(generator: Generator, recipe_sha256: str) -> bytes:
-    """The ONNX file's content. Input z (batch, latent) float32, output images (batch, channels, size, size) float32."""
+    """The ONNX file's content: inputs are the generator's ports, the output is images (batch, channels, size, size)."""
     without_spectral_norm(generator.eval())
-    example = torch.zeros(2, generator.config.latent)
+    example = zeros(generator.ports, 2)
+    batch = {0: torch.export.Dim("batch", min=1, max=65536)}
     with _quiet():
         program = torch.onnx.export(
             generator,
-            (example,),
+            kwargs=example,
             dynamo=True,
             opset_version=OPSET,
-            input_names=[INPUT],
+            input_names=list(example),
             output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
+            dynamic_shapes=dict.fromkeys(example, batch),
         )
     if program is None:
         raise GanletError("torch exported nothing; expected an ONNX program, update torch and onnxscript.")
     model = program.model_proto
     metadata = {
-        "ganlet_schema": "1",
-        "latent": str(generator.config.latent),
-        "range": "-1,1",
+        **metadata_of(generator.ports),
         "recipe_sha256": recipe_sha256,
         METADATA_KEY: str(flop_per_picture(model)),
     }
@@ -94,14 +95,15 @@ def finished(model: ModelProto, more: Mapping[str, str]) -> ModelProto:
 
 
 def onnx_facts(model: ModelProto) -> dict[str, Any]:
-    """What the manifest tells of an ONNX file besides its bytes: opset, IR version, inputs and outputs."""
+    """What the manifest tells of an ONNX file besides its bytes: opset, IR version, inputs, outputs and classes."""
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     return {
         "opset": opset,
         "ir_version": model.ir_version,
         "inputs": {value.name: _port(value) for value in model.graph.input},
         "outputs": {value.name: _port(value) for value in model.graph.output},
-    }
+    } | {key: int(metadata[key]) if key == "classes" else metadata[key] for key in CLASSES if key in metadata}
 
 
 def _port(value: onnx.ValueInfoProto) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto
 
-from ganlet.device import latents
+from ganlet.device.feed import feed_at
 from ganlet.export.calibrate import BATCH, COUNT, METHODS, histograms
+from ganlet.export.contract import model_contract
 from ganlet.export.fold import fold_batch_norm
 from ganlet.export.graph import Graph, layer_name
 from ganlet.export.int8 import (
@@ -129,7 +130,6 @@ def nearness(reference: ModelProto) -> Callable[[ModelProto], float]:
 def _pictures(model: ModelProto) -> np.ndarray[Any, np.dtype[np.float64]]:
     """(JUDGED, channels, size, size) float64"""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (z,) = (value for value in model.graph.input if value.name == "z")
-    dim = z.type.tensor_type.shape.dim[1].dim_value
-    drawn = [session.run(None, {"z": latents(SEED, start, BATCH, dim)})[0] for start in range(0, JUDGED, BATCH)]
+    ports = model_contract(model).ports
+    drawn = [session.run(None, feed_at(ports, SEED, start, BATCH))[0] for start in range(0, JUDGED, BATCH)]
     return np.concatenate(drawn).astype(np.float64)

@@ -7,9 +7,10 @@ from typing import Any
 
 from onnx import ModelProto
 
-from ganlet.device import latents
+from ganlet.device.feed import example_feed
 from ganlet.device.ratios import median_interval
 from ganlet.errors import GanletError
+from ganlet.export.contract import model_contract
 from ganlet.export.lower import Form, layers_of
 
 ROUNDS = 15
@@ -68,7 +69,7 @@ def tuned_forms(
 def time_ratio(candidate: ModelProto, current: ModelProto, batch: int = 1) -> float:
     """The upper end of what the candidate takes of the current model's time, by interleaved rounds of ONNX Runtime."""
     sessions = [_session(model) for model in (candidate, current)]
-    feed = {"z": latents(0, 0, batch, sessions[0].get_inputs()[0].shape[1])}
+    feed = example_feed(model_contract(candidate).ports, batch)
     calls = max(1, round(LEAST_MS / max(_elapsed_ms(session, feed, 1) for session in sessions for _ in range(3))))
     ratios = []
     for index in range(ROUNDS):

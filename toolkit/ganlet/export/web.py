@@ -16,6 +16,7 @@ from string import Template
 from typing import Any
 
 from ganlet.artifact import add_to_manifest, describe_file, drop_from_manifest, manifest_entry
+from ganlet.device.feed import Ports, find_port, latent_dim
 from ganlet.errors import GanletError, printable
 from ganlet.files import MB, read_json, write_bytes
 
@@ -47,10 +48,9 @@ class Subject:
     title: str
     precision: str
     """fp32, fp16 or int8, as the page tells it."""
-    latent_dim: int
+    ports: Ports
     picture_shape: tuple[int, int, int]
     """(channels, height, width)."""
-    classes: int | None
 
 
 @dataclass(frozen=True)
@@ -177,14 +177,15 @@ def content_policy(base: str) -> str:
 
 def _index(subject: Subject, model: bytes, runtime: Runtime) -> str:
     channels, height, width = subject.picture_shape
-    known = RUNTIMES[runtime.version]
+    known, label = RUNTIMES[runtime.version], find_port(subject.ports, "label")
     facts = {
         "name": printable(subject.title),
-        "latent": subject.latent_dim,
+        "latent": latent_dim(subject.ports),
         "channels": channels,
         "height": height,
         "width": width,
-        "classes": subject.classes,
+        "classes": label.classes if label is not None else None,
+        "class_names": [printable(name) for name in label.class_names] if label is not None else [],
         "model": _checked(MODEL, sha256(model).hexdigest()),
         "runtime": {
             "version": runtime.version,

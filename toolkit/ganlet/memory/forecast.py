@@ -21,11 +21,13 @@ from torch._subclasses.fake_tensor import (
     UnsupportedOperatorException,
 )
 
+from ganlet.data import Batch
 from ganlet.errors import GanletError
 from ganlet.files import MIB
 from ganlet.memory.allocator import replay
 from ganlet.memory.trace import LiveStorages, peak_of, peaks_by_phase
 from ganlet.memory.workspace import workspace_bytes
+from ganlet.models.ports import zeros
 from ganlet.training.ema import update_average
 from ganlet.training.evaluate import FeatureNetMemory, eval_mode
 from ganlet.training.phases import phase
@@ -140,9 +142,14 @@ def _run(plan: Plan, tracker: LiveStorages, place: Place) -> slice:
         _name_tensors(state, tracker)
         pictures = torch.zeros(shape)
         tracker.overlook(pictures)  # on the processor they lie in numpy's memory, which torch's allocator does not see
-        reals: RealBatch = lambda position: pictures  # noqa: E731
-        if place == "cuda":
-            reals = lambda position: torch.zeros(shape)  # noqa: E731  # each batch is copied to the card
+        label = torch.zeros(train.batch, dtype=torch.int64) if "label" in state.critic.sees else None
+        if label is not None:
+            tracker.overlook(label)
+        reals: RealBatch = lambda position: Batch(pictures, label)  # noqa: E731
+        if place == "cuda":  # each batch is copied to the card
+            reals = lambda position: Batch(  # noqa: E731
+                torch.zeros(shape), None if label is None else torch.zeros_like(label)
+            )
         net = plan.feature_net if place == "cpu" and train.evaluate_steps else None
         if net is not None:
             tracker.hold(FEATURE_NET, net.weights_bytes)
@@ -165,7 +172,7 @@ def _run(plan: Plan, tracker: LiveStorages, place: Place) -> slice:
 def _evaluate(state: State, tracker: LiveStorages, net: FeatureNetMemory) -> None:
     """What measuring a generator holds at once: a batch of its pictures, and what the feature net makes of them."""
     with phase("evaluation"), torch.no_grad(), eval_mode(state.current):
-        pictures = state.current(torch.zeros(net.batch, state.current.config.latent))
+        pictures = state.current(**zeros(state.current.ports, net.batch))
         tracker.hold(FEATURE_NET, net.working_bytes)()
         del pictures
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ganlet.data import Batch
 from ganlet.training.peak import STEPS, PeakMeter, Peaks
 from ganlet.training.plan import Plan, build_state, random_weights
 from ganlet.training.state import random_at
@@ -35,12 +36,14 @@ def measure(plan: Plan, device: str) -> Measurement:
     plan = plan.thawed()
     size = plan.generator.size_px
     shape = (plan.train.batch, plan.generator.channels, size, size)
-    pictures = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    random = np.random.default_rng(0)
+    pictures = random.uniform(-1, 1, shape).astype(np.float32)
+    batch = Batch(pictures, random.integers(0, plan.generator.classes or 1, len(pictures)))
     state = build_state(plan, random_weights(0, plan.stage), device)
     meter = PeakMeter(state)
     try:
         for step in range(STEPS):
-            plan.step(state, lambda position: pictures, random_at(0, plan.stage, step), plan.section)
+            plan.step(state, lambda position: batch, random_at(0, plan.stage, step), plan.section)
             state.step += 1
     finally:  # a profiler that still runs crashes the interpreter at its exit
         peaks = meter.stop()

@@ -25,6 +25,7 @@ from ganlet.memory.forecast import Place
 from ganlet.memory.trace import LiveStorages
 from ganlet.memory.workspace import workspace_bytes
 from ganlet.models import GeneratorConfig, build_generator
+from ganlet.models.ports import zeros
 from ganlet.training.peak import highest_sum, live_bytes
 
 BATCHES = (1, 16)
@@ -119,10 +120,11 @@ def _traced(config: GeneratorConfig, batch: int, place: Place) -> tuple[int, int
         for tensor in (*generator.parameters(), *generator.buffers()):
             tracker.watch(tensor)
         weights_bytes = tracker.live_bytes
-        z = torch.zeros(batch, config.latent)  # (batch, latent) float32
-        tracker.watch(z)
+        feed = zeros(generator.ports, batch)
+        for rows in feed.values():
+            tracker.watch(rows)
         with tracker:
-            generator(z)
+            generator(**feed)
     return weights_bytes, tracker.peak_bytes - weights_bytes
 
 
@@ -153,8 +155,8 @@ def _torch_process(config: GeneratorConfig, batch: int) -> tuple[float, float | 
     weights_bytes = live_bytes([*generator.parameters(), *generator.buffers()])
     with torch.inference_mode():
         for _ in range(MEASURED_CALLS):
-            generator(torch.zeros(batch, config.latent))
+            generator(**zeros(generator.ports, batch))
         process_mib = peak_memory_mib()  # before the profiler, which takes memory of its own
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-            generator(torch.zeros(batch, config.latent))
+            generator(**zeros(generator.ports, batch))
     return (weights_bytes + highest_sum(profile)) / MIB, process_mib

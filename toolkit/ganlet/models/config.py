@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Norm = Literal["batch", "instance", "none"]
 Block = Literal["transposed", "separable", "resize"]
+Condition = Literal["concatenate", "batch-norm"]
+CriticCondition = Literal["concatenate", "projection"]
 Count = Annotated[int, Field(ge=1, le=2**16)]
 
 FIRST_SIZE_PX = 4
@@ -29,11 +31,18 @@ class GeneratorConfig(BaseModel):
     spectral: bool = False
     block: Block = "transposed"
     """What the hidden layers after the first are made of."""
+    classes: Count | None = None
+    """Of a conditional generator, which takes a label."""
+    condition: Condition = "concatenate"
+    """How the label of a conditional generator enters."""
+    class_names: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> "GeneratorConfig":
         if not len(self.widths) == len(self.strides) == len(self.kernels) >= 1:
             raise ValueError("widths, strides and kernels must have one value per layer")
+        if self.classes is not None and self.condition == "batch-norm" and self.norm != "batch":
+            raise ValueError('condition = "batch-norm" needs norm = "batch"')
         if any(k < s or (k - s) % 2 for k, s in zip(self.kernels, self.strides, strict=True)):
             raise ValueError("kernel - stride must be even and not negative")
         return self
@@ -69,3 +78,6 @@ class CriticConfig(BaseModel):
     channels: Literal[1, 3]
     norm: Norm = "none"
     spectral: bool = True
+    classes: Count | None = None
+    """Of a conditional critic, which is shown the label."""
+    condition: CriticCondition = "projection"

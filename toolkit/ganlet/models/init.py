@@ -11,22 +11,37 @@ from ganlet.models.dcgan import Generator
 
 @torch.no_grad()
 def initialise(network: nn.Module, seed: int) -> None:
-    """Redraw every convolution from N(0, 0.02^2) (Radford et al. 2016, section 4), biases 0, norms 1 and 0.
+    """Redraw every weight from N(0, 0.02^2) (Radford et al. 2016, section 4), biases 0, norms 1 and 0.
 
-    Depends on `seed` alone, not on torch's global state.
+    A module with a method `draw_weights(generator)` draws its own. Depends on `seed` alone, not on torch's global
+    state. Raises TypeError for a parameter that no rule is for: it would keep what torch drew.
     """
     drawn = torch.Generator().manual_seed(seed)
+    ruled: set[nn.Parameter] = set()
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        if hasattr(module, "draw_weights"):
+            module.draw_weights(drawn)  # type: ignore[operator]
+            ruled.update(module.parameters())
+        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
             weight = module.parametrizations.weight.original if hasattr(module, "parametrizations") else module.weight  # type: ignore[union-attr,index]
             weight.copy_(torch.randn(weight.shape, generator=drawn) * 0.02)  # type: ignore[union-attr,operator,arg-type]
-            nn.init.zeros_(module.bias) if module.bias is not None else None
+            bias = getattr(module, "bias", None)
+            nn.init.zeros_(bias) if bias is not None else None
+            ruled.update([weight] if bias is None else [weight, bias])  # type: ignore[list-item]
         elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
             module.reset_parameters()
+            ruled.update(module.parameters())
         if hasattr(module, "_u"):  # the power iteration's vectors of spectral normalisation
             for vector in (module._u, module._v):
                 drawn_vector = torch.randn(vector.shape, generator=drawn)  # type: ignore[union-attr,arg-type]
                 vector.copy_(drawn_vector / drawn_vector.norm())  # type: ignore[operator]
+    _require_ruled(network, ruled)
+
+
+def _require_ruled(network: nn.Module, ruled: set[nn.Parameter]) -> None:
+    left = [name for name, parameter in network.named_parameters() if parameter not in ruled]
+    if left:
+        raise TypeError(f"no rule draws the weights of {', '.join(left)}; give their module a method draw_weights")
 
 
 def maker(layer: nn.Module) -> nn.ConvTranspose2d | nn.Conv2d:

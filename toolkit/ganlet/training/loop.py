@@ -70,7 +70,7 @@ def _train(job: Job, state: State, progress: Progress | None, stop: Stop) -> Out
     checkpoint = job.folder / "checkpoint"
     load_checkpoint(state, checkpoint, job.key, job.say)
     sitting = Sitting.open(job.folder, job.train.steps, state.step, job.say)
-    telemetry = Telemetry(job.folder, job.seed, state.generator.config.latent, state.step, job.say)
+    telemetry = Telemetry(job.folder, job.seed, state.generator.ports, state.step, job.say)
     if state.step == 0:
         telemetry.picture(0, state.current)
     waiting: list[tuple[int, Logs]] = []

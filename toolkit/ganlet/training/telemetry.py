@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ganlet.device.latents import latents
+from ganlet.device.feed import Ports
 from ganlet.device.pictures import encode_png, grid, to_uint8
 from ganlet.errors import Diverged, GanletError
 from ganlet.files import write_bytes
 from ganlet.models import Generator
+from ganlet.models.ports import seeded_feed
 
 FIXED_LATENTS = 6
 STRIP_ROWS = 12  # of the progress strip; more moments than that are thinned evenly
@@ -34,10 +35,10 @@ class Telemetry:
     """
 
     def __init__(
-        self, folder: Path, seed: int, latent: int, resume_step: int, say: Callable[[str], None] = lambda text: None
+        self, folder: Path, seed: int, ports: Ports, resume_step: int, say: Callable[[str], None] = lambda text: None
     ) -> None:
         self.folder, self.say = folder, say
-        self.z = torch.from_numpy(latents(seed, 0, FIXED_LATENTS, latent))  # (6, latent) float32
+        self.feed = seeded_feed(ports, seed, 0, FIXED_LATENTS)
         self.log_path = folder / "metrics.jsonl"
         self.stream: TextIO | None = None
         self.board: Board | None = None
@@ -106,7 +107,8 @@ class Telemetry:
     def _row(self, generator: Generator) -> np.ndarray:
         was_training = generator.training
         device = next(generator.parameters()).device
-        images = generator.eval()(self.z.to(device)).cpu().numpy()
+        feed = {name: rows.to(device) for name, rows in self.feed.items()}
+        images = generator.eval()(**feed).cpu().numpy()
         generator.train(was_training)
         return grid(to_uint8(images), columns=FIXED_LATENTS)
 

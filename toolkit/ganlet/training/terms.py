@@ -7,12 +7,13 @@ from torch import Tensor
 
 from ganlet.losses import PIXEL_TERMS, adapted_features, feature_l1, relation
 from ganlet.models import hidden_pairs
+from ganlet.models.ports import TensorFeed
 from ganlet.recipe import Distill
 from ganlet.training.state import State
 
 
 class Compared(NamedTuple):
-    """The student's pictures of one batch of latents beside its teacher's."""
+    """The student's pictures of one feed beside its teacher's."""
 
     drawn: Tensor
     """(N, C, H, W), what the student drew."""
@@ -29,8 +30,11 @@ def weights_of(distill: Distill) -> dict[str, float]:
     return {name: weight for name, weight in weights.items() if weight}
 
 
-def compare(state: State, distill: Distill, z: Tensor) -> Compared:
-    """Draw z (N, latent) by student and teacher, the latter without gradients, and measure the terms with a weight."""
+def compare(state: State, distill: Distill, feed: TensorFeed, seen: TensorFeed) -> Compared:
+    """Draw a feed by student and teacher, the latter without gradients, and measure the terms with a weight.
+
+    `seen`: what the critic is shown beside the pictures.
+    """
     teacher, wanted = state.teacher, weights_of(distill)
     if teacher is None:
         raise ValueError("distillation needs state.teacher")
@@ -38,8 +42,8 @@ def compare(state: State, distill: Distill, z: Tensor) -> Compared:
     scores = None
     if "adapters" in wanted or "relation" in wanted:
         with torch.no_grad():
-            *known, taught = teacher.features(z)
-        *maps, drawn = state.generator.features(z)
+            *known, taught = teacher.features(**feed)
+        *maps, drawn = state.generator.features(**feed)
         pairs = hidden_pairs(state.generator.config, teacher.config)
         known = [known[theirs] for _, theirs in pairs]
         if state.adapters is not None:
@@ -48,15 +52,15 @@ def compare(state: State, distill: Distill, z: Tensor) -> Compared:
             terms["relation"] = relation([maps[mine] for mine, _ in pairs], known)
     else:
         with torch.no_grad():
-            taught = teacher(z)
-        drawn = state.generator(z)
+            taught = teacher(**feed)
+        drawn = state.generator(**feed)
     if distill.pixel != "none":
         terms["pixel"] = PIXEL_TERMS[distill.pixel](drawn, taught)
     if "features" in wanted:
         with torch.no_grad():
-            seen = list(state.critic.features(taught))[:-1]
-        *got, scores = state.critic.features(drawn)
-        terms["features"] = feature_l1(got, seen)
+            wanted_maps = list(state.critic.features(taught, **seen))[:-1]
+        *maps, scores = state.critic.features(drawn, **seen)
+        terms["features"] = feature_l1(maps, wanted_maps)
     if state.perceptual is not None:
         terms["perceptual"] = state.perceptual(drawn, taught)
     return Compared(drawn, scores, {name: terms[name] for name in wanted})

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ganlet.device.latents import latents
+from ganlet.device.feed import feed_at
 from ganlet.device.runner import Runner
 from ganlet.verify.checks import Check, Status, at_least, at_most
 
@@ -47,16 +47,16 @@ class Parity:
 def check_parity(
     artifact: Runner, reference: Runner, *, seed: int, limit: float | None = None, least_psnr_db: float | None = None
 ) -> Parity:
-    """Compare both on the same latents at batch 1, 4, 7 and 64; passed within whichever limits are given.
+    """Compare both on the same feeds at batch 1, 4, 7 and 64; passed within whichever limits are given.
 
     `limit`: of the largest difference of a pixel in [-1, 1].
     """
     largest: dict[str, float] = {}
     squares, spread, start = 0.0, 0.0, 0
     for batch in BATCHES:
-        z = latents(seed, start, batch, reference.latent_dim)  # (batch, latent) float32
-        expected = reference(z).astype(np.float64)
-        difference = artifact(z).astype(np.float64) - expected
+        feed = feed_at(reference.ports, seed, start, batch)
+        expected = reference(feed).astype(np.float64)
+        difference = artifact(feed).astype(np.float64) - expected
         largest[str(batch)] = float(np.abs(difference).max())
         squares += batch * float(np.square(difference).mean())
         start += batch

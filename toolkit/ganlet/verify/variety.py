@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlet.artifact import STAGE_OF_STEP
-from ganlet.device.latents import latents
+from ganlet.device.feed import Feed, feed_at
 from ganlet.device.runner import Runner
+from ganlet.device.sampler import Sampler
 from ganlet.errors import GanletError
 from ganlet.metrics import Figure, Interval, paired_change_percent
 from ganlet.metrics.collapse import (
@@ -110,8 +111,8 @@ def measure_variety(
             "spread": total_spread(features, seed),
         }
         if runner is not None and moves:
-            z = latents(seed, 0, min(SPREAD_LATENTS, len(features)), runner.latent_dim)
-            smooth["latent_spread"] = latent_spread(partial(_in_batches, runner), z, seed)
+            feed = feed_at(runner.ports, seed, 0, min(SPREAD_LATENTS, len(features)))
+            smooth["latent_spread"] = latent_spread(partial(_with_latents, runner, feed), feed["z"], seed)
         modes = None
         if labels is not None and runner is not None:
             modes = modes_covered(features, data, labels, seed)
@@ -159,5 +160,5 @@ def _shares_to_warn_of(name: str, student: Variety, teacher: Variety) -> list[st
     return found
 
 
-def _in_batches(runner: Runner, z: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.concatenate([runner(z[start : start + BATCH]) for start in range(0, len(z), BATCH)])
+def _with_latents(runner: Runner, feed: Feed, z: NDArray[np.float32]) -> NDArray[np.float32]:
+    return Sampler.of(runner, batch=BATCH).draw(feed | {"z": z})

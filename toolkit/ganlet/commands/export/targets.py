@@ -163,9 +163,8 @@ def _web(stage: Stage, run: Path, options: ExportOptions, observer: Observer) ->
         model=model,
         title=load_recipe(recipe).run.name if recipe.is_file() else run.resolve().name,
         precision=str(manifest_entry(run, model.name)["precision"]),
-        latent_dim=runner.latent_dim,
+        ports=runner.ports,
         picture_shape=runner.picture_shape,
-        classes=runner.classes,
     )
     index = run / FOLDER / INDEX
     if is_written(run, subject, runtime):

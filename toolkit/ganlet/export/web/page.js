@@ -148,7 +148,7 @@ function build() {
     by("sheet").append(button);
   }
   [by("picture").width, by("picture").height] = [facts.width, facts.height];
-  for (let i = 0; i < (facts.classes ?? 0); i++) by("class").append(new Option(String(i), String(i)));
+  for (let i = 0; i < (facts.classes ?? 0); i++) by("class").append(new Option(facts.class_names[i] ?? String(i), String(i)));
   by("class-row").hidden = !facts.classes;
 }
 
