@@ -104,8 +104,8 @@ def test_export_uses_the_averaged_weights_in_eval_mode(finished_run: Path) -> No
     generator = load_generator(load_stage(finished_run / "student"))
     z = latents(5, 0, 3, 8)
     expected = generator(torch.from_numpy(z)).detach().numpy()
-    np.testing.assert_allclose(OnnxRunner(finished_run / "generator.onnx")(z), expected, atol=1e-5)
-    one_by_one = np.concatenate([OnnxRunner(finished_run / "generator.onnx")(row[None]) for row in z])
+    np.testing.assert_allclose(OnnxRunner(finished_run / "generator.onnx")({"z": z}), expected, atol=1e-5)
+    one_by_one = np.concatenate([OnnxRunner(finished_run / "generator.onnx")({"z": row[None]}) for row in z])
     np.testing.assert_allclose(one_by_one, expected, atol=1e-5)  # train mode would mix the pictures of a batch
 
 
