@@ -15,7 +15,7 @@ import pytest
 from ganlet.artifact import add_to_manifest
 from ganlet.device import Sampler, tensorrt_runner
 from ganlet.device.cuda import Card, CudaError, DriverState
-from ganlet.device.feed import label_port, z_port
+from ganlet.device.feed import Port, label_port, z_port
 from ganlet.device.open import open_runner
 from ganlet.device.tensorrt_runner import TensorrtRunner
 from ganlet.device.tensorrt_session import Session, main, serve
@@ -120,6 +120,18 @@ def test_a_conditional_generator_gets_its_labels(play: Callable[..., Any]) -> No
     assert runner.ports == (z_port(LATENT), label_port(5))
     z, label = latents(4), np.array([0, 1, 2, 4])
     assert np.allclose(runner({"z": z, "label": label})[:, 0, 0, 0], z.mean(1) / 10 + label / 100, atol=1e-6)
+
+
+def test_an_engines_manifest_may_name_the_classes_and_tell_a_later_schema(play: Callable[..., Any]) -> None:
+    inputs = {"label": {"shape": ["batch"], "dtype": "int64"}} | ABOUT["inputs"]  # listed in any order
+    names = ("cat", "кот")
+    told = {"inputs": inputs, "classes": 2, "class_names": json.dumps(names)}
+    assert play(labels=1, changes=told).ports == (z_port(LATENT), label_port(2, names))
+    code = {"code": {"shape": ["batch", 3], "dtype": "float32"}}
+    told = {"inputs": ABOUT["inputs"] | code, "ganlet_schema": "2"}
+    assert play(changes=told).ports == (z_port(LATENT), Port("code", (3,)))
+    with pytest.raises(GanletError, match="not a generator this Ganlet can read"):
+        play(changes={"inputs": ABOUT["inputs"] | code, "ganlet_schema": "1"})
 
 
 def test_the_sampler_draws_from_it(play: Callable[..., Any]) -> None:
