@@ -245,7 +245,7 @@ def test_bad_input_is_refused_before_anything_starts(
         "b.onnx@cpu",
     )
     expect_refused(ganlet("bench", tmp_path / "none.onnx"), "none.onnx does not exist")
-    expect_refused(ganlet("bench", Path(__file__)), "test_benching.py is no artifact", ".onnx")
+    expect_refused(ganlet("bench", Path(__file__)), "test_bench.py is no artifact", ".onnx")
     (tmp_path / "empty").mkdir()
     expect_refused(ganlet("bench", tmp_path / "empty"), "holds no artifact", "ganlet export")
 

@@ -85,7 +85,7 @@ def test_codes_are_uniform_and_apart_from_latents() -> None:
     for shown in (drawn, np.cos(np.pi * drawn), np.sin(np.pi * drawn)):
         for latent in (other, np.abs(other)):
             for column in range(2):
-                correlations = np.corrcoef(shown[:, column], latent.T)[0, 1:]
+                correlations = np.asarray(np.corrcoef(shown[:, column], latent.T))[0, 1:]
                 assert np.abs(correlations).max() < 0.03  # 4 standard deviations
     assert not np.array_equal(codes(0, 0, 1, 8), codes(1, 0, 1, 8)) and codes(0, 5, 0, 8).shape == (0, 8)
 

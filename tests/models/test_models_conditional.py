@@ -228,5 +228,5 @@ def test_a_module_may_draw_its_own_weights() -> None:
     layers = [nn.Sequential(nn.Linear(2, 2), Drawing()) for _ in range(3)]
     for layer, seed in zip(layers, (0, 0, 1), strict=True):
         initialise(layer, seed)
-    first, again, other = (layer[1].scale for layer in layers)
+    first, again, other = (list(layer.parameters())[-1] for layer in layers)
     assert torch.equal(first, again) and not torch.equal(first, other)
