@@ -58,7 +58,10 @@ def test_a_run_with_nothing_to_do_loads_nothing_that_draws(run: Path, tiny: Reci
         "print(sorted({'matplotlib', 'sklearn', 'jinja2', 'onnxscript', 'torch._dynamo'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(run), str(Path(__file__).parent)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(run), str(Path(__file__).parents[1])],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "[]"
 
