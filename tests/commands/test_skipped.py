@@ -62,6 +62,9 @@ def test_a_run_with_nothing_to_do_loads_nothing_that_draws(run: Path, tiny: Reci
         capture_output=True,
         text=True,
         check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "[]"
 
