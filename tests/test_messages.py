@@ -166,10 +166,10 @@ def test_a_file_that_fails_on_one_picture_is_not_to_be_tried_with_fewer(run: Pat
     runner._session = Broken()
     latent = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
     with pytest.raises(GanletError, match=r"failed to draw 1 pictures .* update onnxruntime") as one:
-        runner(np.zeros((1, latent), np.float32))
+        runner({"z": np.zeros((1, latent), np.float32)})
     assert "smaller batch" not in str(one.value) and "provider cpu" not in str(one.value)
     with pytest.raises(GanletError, match="try a smaller batch"):
-        runner(np.zeros((2, latent), np.float32))
+        runner({"z": np.zeros((2, latent), np.float32)})
 
 
 @pytest.mark.parametrize(("percent", "told"), [(60.0, False), (None, False), (282.0, True)])

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from ganlet.artifact import Stage
+from ganlet.data import Batch
 from ganlet.recipe import Recipe
 from ganlet.training.plan import random_weights, teacher_plan, train_stage
 
 
-def reals(position: int) -> np.ndarray:
-    return np.random.default_rng(position).uniform(-1, 1, (8, 1, 16, 16)).astype(np.float32)
+def reals(position: int) -> Batch:
+    return Batch(np.random.default_rng(position).uniform(-1, 1, (8, 1, 16, 16)).astype(np.float32))
 
 
 def train(recipe: Recipe, folder: Path, dies_at: int | None = None, say: Callable[[str], None] = print) -> Stage:

@@ -158,7 +158,7 @@ def test_a_reader_that_has_enough_ends_the_pipe_quietly(words: list[str]) -> Non
         (["--walk", "w.gif", "--frames", "5000000000"], ["5000000000 frames from", "1 to 1000000"]),
         (["--out", "x", "--threads", "99999999999"], ["--threads 99999999999; expected 1 to 1024"]),
         (["--walk", "w.gif", "-n", "1"], ["two pictures or more"]),
-        (["--walk", "w.gif", "--label", "1"], ["not conditional"]),
+        (["--walk", "w.gif", "--label", "1"], ["it has no classes"]),
         (["--out", "x", "--indices", "9-3"], ["runs backwards"]),
         (["--out", "x", "--indices", "5-"], ["-n", "--raw"]),
         (["--out", "x", "--start", "-1"], ["first index"]),

@@ -15,6 +15,7 @@ from torch import nn
 from ganlet.artifact import CRITIC, GENERATOR, Stage, read_tensors, save_stage
 from ganlet.compress.distill import distill_plan, distill_weights
 from ganlet.compress.freeze import transfer_plan, transfer_weights
+from ganlet.data import Batch
 from ganlet.errors import GanletError, Interrupted
 from ganlet.models import CriticConfig, GeneratorConfig, build_critic, build_generator
 from ganlet.recipe import Recipe, parse_recipe
@@ -302,8 +303,8 @@ TRAIN = {"images": 48, "batch": 4, "checkpoint_steps": 4, "log_steps": 1}
 
 
 def trained_stage(recipe: Recipe, source: Stage, folder: Path, plan: Plan | None = None) -> Stage:
-    def reals(position: int) -> np.ndarray:
-        return np.random.default_rng(position).uniform(-1, 1, (4, 3, 16, 16)).astype(np.float32)
+    def reals(position: int) -> Batch:
+        return Batch(np.random.default_rng(position).uniform(-1, 1, (4, 3, 16, 16)).astype(np.float32))
 
     fill = distill_weights(recipe, source)
     made = plan or distill_plan(recipe, source)

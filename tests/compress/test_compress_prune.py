@@ -156,7 +156,7 @@ def test_diversity_is_the_share_in_the_pairs_differences() -> None:
     small = GeneratorConfig(latent=7, widths=(5, 6), strides=(1, 1), kernels=(3, 3), channels=1)
     whole, latents, step = generator(small).double(), z(6).double(), 1e-5
     basis = torch.eye(16).double().reshape(16, 1, 4, 4) * 4  # sqrt(16) x orthonormal: exact
-    scores = diversity(whole, latents, basis)
+    scores = diversity(whole, {"z": latents}, basis)
 
     def pictures(layer: int, channel: int, factor: float) -> Tensor:
         x = latents.reshape(6, 7, 1, 1)
@@ -181,9 +181,9 @@ def test_diversity_is_the_share_in_the_pairs_differences() -> None:
 def test_diversity_takes_latents_in_parts_and_random_signs_come_near_the_exact_value() -> None:
     small = GeneratorConfig(latent=7, widths=(5, 6), strides=(1, 1), kernels=(3, 3), channels=1)
     whole, latents = generator(small), z(70)
-    exact = diversity(whole, latents, torch.eye(16).reshape(16, 1, 4, 4) * 4)
+    exact = diversity(whole, {"z": latents}, torch.eye(16).reshape(16, 1, 4, 4) * 4)
     signs = torch.randint(0, 2, (400, 1, 4, 4), generator=torch.Generator().manual_seed(2)) * 2.0 - 1.0
-    for near, value in zip(diversity(whole, latents, signs), exact, strict=True):
+    for near, value in zip(diversity(whole, {"z": latents}, signs), exact, strict=True):
         torch.testing.assert_close(near, value, rtol=0.3, atol=1e-3)
 
 

@@ -18,6 +18,7 @@ from ganlet.commands.open_run import OpenRun
 from ganlet.commands.preflight import plans_of
 from ganlet.commands.run import quantize, run_recipe
 from ganlet.compress.quantize import measure, quantize_plan, quantize_weights
+from ganlet.data import Batch
 from ganlet.errors import GanletError
 from ganlet.export import variants
 from ganlet.export.sensitivity import nearest_int8, nearness
@@ -170,7 +171,7 @@ def test_interrupted_training_ends_in_the_same_bytes(make: Any, finished_run: Pa
 
     def train(folder: Path, plan: Plan = plan) -> Stage:
         def reals(position: int) -> Any:
-            return np.random.default_rng(position).uniform(-1, 1, (8, 1, 16, 16)).astype(np.float32)
+            return Batch(np.random.default_rng(position).uniform(-1, 1, (8, 1, 16, 16)).astype(np.float32))
 
         fill = quantize_weights(student)
         return train_stage(plan, fill, reals, folder, run=recipe.run, provenance={"key": "k"})

@@ -41,14 +41,16 @@ def test_stream_is_a_permutation_an_epoch_in_any_order_of_access(
     in_order = {position: batches.at(position) for position in positions}
     fresh = Batches(forty, indices, batch=batch, seed=seed, flip=True)
     for position in data.draw(st.permutations(positions)):
-        np.testing.assert_array_equal(fresh.at(position), in_order[position])
-        assert in_order[position].shape == (batch, 1, 2, 3)
+        np.testing.assert_array_equal(fresh.at(position).pictures, in_order[position].pictures)
+        np.testing.assert_array_equal(fresh.at(position).label, in_order[position].label)
+        assert in_order[position].label.dtype == np.int64
+        assert in_order[position].pictures.shape == (batch, 1, 2, 3)
 
 
 def test_values_lie_in_minus_one_to_one(tmp_path: Path) -> None:
     np.save(tmp_path / "p.npy", np.array([0, 51, 255], dtype=np.uint8).reshape(1, 1, 1, 3))
     pictures = PictureSet(np.load(tmp_path / "p.npy", mmap_mode="r"), None, (), "", "folder", (), "")
-    batch = Batches(pictures, np.array([0]), batch=2, seed=0).at(5)
+    batch = Batches(pictures, np.array([0]), batch=2, seed=0).at(5).pictures
     assert batch.dtype == np.float32
     np.testing.assert_allclose(batch.reshape(2, 3), [[-1.0, -0.6, 1.0]] * 2, atol=1e-6)
 
@@ -68,8 +70,8 @@ def test_order_is_fixed_across_versions(forty: PictureSet) -> None:
 
 
 def test_flip_mirrors_about_half_of_the_samples_and_only_left_to_right(forty: PictureSet) -> None:
-    plain = Batches(forty, np.arange(40), batch=400, seed=3).at(0)
-    flipped = Batches(forty, np.arange(40), batch=400, seed=3, flip=True).at(0)
+    plain = Batches(forty, np.arange(40), batch=400, seed=3).at(0).pictures
+    flipped = Batches(forty, np.arange(40), batch=400, seed=3, flip=True).at(0).pictures
     mirrored = (flipped != plain).any(axis=(1, 2, 3))
     assert 150 < mirrored.sum() < 250
     np.testing.assert_array_equal(flipped[mirrored], plain[mirrored][..., ::-1])
@@ -77,8 +79,8 @@ def test_flip_mirrors_about_half_of_the_samples_and_only_left_to_right(forty: Pi
 
 def test_labels_follow_their_pictures(forty: PictureSet, tmp_path: Path) -> None:
     batches = Batches(forty, np.arange(40), batch=7, seed=0)
-    np.testing.assert_array_equal(batches.labels_at(9), batches.indices_at(9) % 3)
-    assert Batches(picture_set(tmp_path, 4, labels=False), np.arange(4), batch=2, seed=0).labels_at(0) is None
+    np.testing.assert_array_equal(batches.at(9).label, batches.indices_at(9) % 3)
+    assert Batches(picture_set(tmp_path, 4, labels=False), np.arange(4), batch=2, seed=0).at(0).label is None
 
 
 def test_bad_arguments(forty: PictureSet) -> None:

@@ -22,6 +22,7 @@ from ganlet.device import OnnxRunner, confirm, latents
 from ganlet.device.confirm import LIMITS, as_lines
 from ganlet.device.confirm import confirm as confirm_artifact
 from ganlet.device.expected import EXPECTED, ROUNDING, read_expected, write_expected
+from ganlet.device.feed import NAMES, Feed, feed_at, z_port
 from ganlet.errors import GanletError
 from ganlet.recipe import Verify
 
@@ -57,8 +58,8 @@ def scaled(path: Path, factor: float) -> None:
 def test_what_is_written_is_read_to_sixteen_bits(bundle: Path) -> None:
     runner = OnnxRunner(bundle, threads=1)
     expected = read_expected(bundle.parent / EXPECTED)
-    assert np.array_equal(expected.z, latents(0, 0, 16, 8)) and expected.label is None
-    assert np.abs(expected.pictures - runner(expected.z)).max() <= ROUNDING + 1e-7
+    assert list(expected.feed) == ["z"] and np.array_equal(expected.feed["z"], latents(0, 0, 16, 8))
+    assert np.abs(expected.pictures - runner(expected.feed)).max() <= ROUNDING + 1e-7
     assert (expected.weights_sha256, expected.recipe_sha256, expected.seed) == (WEIGHTS, RECIPE, 0)
     content = (bundle.parent / EXPECTED).read_bytes()
     write_expected(bundle.parent / EXPECTED, runner, weights_sha256=WEIGHTS, recipe_sha256=RECIPE)
@@ -68,13 +69,13 @@ def test_what_is_written_is_read_to_sixteen_bits(bundle: Path) -> None:
 @pytest.mark.parametrize(("side", "count"), [(16, 16), (64, 6), (128, 2), (256, 2)])
 def test_the_number_of_pictures_follows_their_size(side: int, count: int, tmp_path: Path) -> None:
     class Noise:
-        latent_dim, picture_shape, classes, name, provider = 4, (3, side, side), None, "noise", "CPUExecutionProvider"
+        ports, picture_shape, name, provider = (z_port(4),), (3, side, side), "noise", "CPUExecutionProvider"
 
-        def __call__(self, z: Any, label: Any = None) -> Any:
-            return np.random.default_rng(0).uniform(-1, 1, (len(z), 3, side, side)).astype(np.float32)
+        def __call__(self, feed: Feed) -> Any:
+            return np.random.default_rng(0).uniform(-1, 1, (len(feed["z"]), 3, side, side)).astype(np.float32)
 
     write_expected(tmp_path / EXPECTED, Noise(), weights_sha256="", recipe_sha256="")
-    assert len(read_expected(tmp_path / EXPECTED).z) == count
+    assert len(read_expected(tmp_path / EXPECTED).feed["z"]) == count
     assert side > 128 or (tmp_path / EXPECTED).stat().st_size < 200_000  # noise does not compress: the worst there is
 
 
@@ -95,9 +96,9 @@ def test_a_conditional_generator_passes(make_generator: Make) -> None:
 
 
 def test_other_pictures_fail_with_the_figure(bundle: Path) -> None:
-    before = OnnxRunner(bundle, threads=1)(latents(0, 0, 16, 8)).astype(np.float64)
+    before = OnnxRunner(bundle, threads=1)({"z": latents(0, 0, 16, 8)}).astype(np.float64)
     scaled(bundle, 0.9)
-    after = OnnxRunner(bundle, threads=1)(latents(0, 0, 16, 8)).astype(np.float64)
+    after = OnnxRunner(bundle, threads=1)({"z": latents(0, 0, 16, 8)}).astype(np.float64)
     found = confirm_artifact(bundle, threads=1)
     assert found.verdict == "failed" and found.checks[0].status == "passed"
     assert found.max_abs == pytest.approx(np.abs(before - after).max(), abs=1e-4)
@@ -131,7 +132,7 @@ def test_the_shipped_kittens_are_drawn_here_as_where_they_were_exported(name: st
 
 
 def test_a_device_whose_latents_differ_fails(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirm, "latents", lambda *rest: latents(*rest) + np.float32(1e-3))
+    monkeypatch.setattr(confirm, "feed_at", lambda *rest: {"z": feed_at(*rest)["z"] + np.float32(1e-3)})
     found = confirm_artifact(bundle, threads=1)
     assert found.verdict == "failed" and found.checks[0].status == "failed" and found.checks[1].status == "passed"
 
@@ -181,22 +182,23 @@ def test_an_unknown_precision_is_refused(make_generator: Make) -> None:
     [
         ({"weights_sha256": "b" * 64}, "another generator.*weights bbbb"),
         ({"recipe_sha256": "1" * 64}, "another generator.*the recipe 1111"),
-        ({"z": np.zeros((4, 9), np.float32)}, "another generator.*latents of length 9"),
+        ({"z": np.zeros((4, 9), np.float32)}, r"another generator.*inputs of \{'z': \(9,\)\}"),
         ({"pictures": np.zeros((4, 1, 16, 16), np.float32)}, r"another generator.*pictures of \(1, 16, 16\)"),
-        ({"label": np.zeros(4, np.int64)}, "another generator.*a label True"),
+        ({"label": np.zeros(4, np.int64)}, r"another generator.*inputs of \{'z': \(8,\), 'label': \(\)\}"),
         ({"z": np.full((16, 8), np.nan, np.float32)}, "finite"),
     ],
 )
 def test_the_expectation_of_another_generator_is_refused(change: dict[str, Any], words: str, bundle: Path) -> None:
     path = bundle.parent / EXPECTED
-    other = replace(read_expected(path), **change)
+    fed = {name: array for name, array in change.items() if name in NAMES}
+    found = read_expected(path)
+    other = replace(found, feed=found.feed | fed, **{name: new for name, new in change.items() if name not in NAMES})
     arrays = {
-        "z": other.z,
         "levels": np.rint((other.pictures + 1) * 32767.5).astype(np.uint16),
         "seed": np.int64(0),
         "weights_sha256": np.str_(other.weights_sha256),
         "recipe_sha256": np.str_(other.recipe_sha256),
-    } | ({} if other.label is None else {"label": other.label})
+    } | other.feed
     length = min(len(array) for array in arrays.values() if array.ndim)
     np.savez(path, **{name: array[:length] if array.ndim else array for name, array in arrays.items()})
     add_to_manifest(bundle.parent, EXPECTED)
@@ -260,8 +262,8 @@ def test_other_archives_are_refused(tmp_path: Path) -> None:
 
 def test_pictures_beyond_the_range_are_not_expected(make_generator: Make, tmp_path: Path) -> None:
     class Loud(OnnxRunner):
-        def __call__(self, z: Any, label: Any = None) -> Any:
-            return 2 * super().__call__(z, label)
+        def __call__(self, feed: Feed) -> Any:
+            return 2 * super().__call__(feed)
 
     with pytest.raises(GanletError, match=r"expected them in \[-1, 1\]"):
         write_expected(tmp_path / EXPECTED, Loud(make_generator()), weights_sha256="", recipe_sha256="")

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from ganlet.device import OnnxRunner, onnx_file
+from ganlet.device.feed import z_port
 from ganlet.device.onnx_file import check_onnx_file
 from ganlet.device.openvino_runner import OpenVinoRunner
 from ganlet.errors import GanletError
@@ -81,7 +82,7 @@ def test_a_model_that_is_a_link_is_checked_like_any_other(generator: Path, secre
     (folder / "symbolic.onnx").symlink_to(generator)
     os.link(generator, folder / "hard.onnx")
     for name in ("symbolic.onnx", "hard.onnx"):
-        assert OnnxRunner(folder / name, threads=1).latent_dim == 8
+        assert OnnxRunner(folder / name, threads=1).ports == (z_port(8),)
     (folder / "broken.onnx").symlink_to(folder / "gone")
     (folder / "loop.onnx").symlink_to(folder / "loop.onnx")
     os.mkfifo(folder / "pipe.onnx")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ganlet.device.latents import labels, latents
+from ganlet.device.latents import codes, labels, latents
 from ganlet.errors import GanletError
 
 MASK = 2**64 - 1
@@ -61,6 +61,35 @@ def test_labels_are_the_documented_function(seed: int, index: int, classes: int)
     assert drawn.tolist() == [((word >> 32) * classes) >> 32 for word in words]
 
 
+def code_in_plain_python(seed: int, index: int, length: int) -> list[float]:
+    blocks = math.ceil(length / 4)
+    words = [word for block in range(blocks) for word in philox4x64_10(index * blocks + block, (seed, 2))]
+    return [2 * ((word >> 11) / 2**53) - 1 for word in words][:length]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds, index=st.integers(0, 2**62), length=st.integers(1, 23))
+def test_codes_are_the_documented_function(seed: int, index: int, length: int) -> None:
+    drawn = codes(seed, index, 2, length)
+    expected = [code_in_plain_python(seed, index + row, length) for row in range(2)]
+    assert drawn.dtype == np.float32 and drawn.shape == (2, length)
+    assert np.array_equal(drawn, np.array(expected, dtype=np.float32))
+    assert all(-1 <= value < 1 for row in expected for value in row)
+
+
+def test_codes_are_uniform_and_apart_from_latents() -> None:
+    drawn, other = codes(3, 0, 20_000, 2), latents(3, 0, 20_000, 2)
+    assert drawn.min() >= -1 and drawn.max() < 1
+    assert stats.kstest(drawn.ravel(), stats.uniform(-1, 2).cdf).pvalue > 1e-3
+    # the same words would make cos(pi (code + 1)) and the sign of a latent agree
+    for shown in (drawn, np.cos(np.pi * drawn), np.sin(np.pi * drawn)):
+        for latent in (other, np.abs(other)):
+            for column in range(2):
+                correlations = np.asarray(np.corrcoef(shown[:, column], latent.T))[0, 1:]
+                assert np.abs(correlations).max() < 0.03  # 4 standard deviations
+    assert not np.array_equal(codes(0, 0, 1, 8), codes(1, 0, 1, 8)) and codes(0, 5, 0, 8).shape == (0, 8)
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=seeds, latent_dim=st.integers(1, 130), data=st.data())
 def test_any_chunk_is_a_slice_of_the_whole(seed: int, latent_dim: int, data: st.DataObject) -> None:
@@ -68,6 +97,8 @@ def test_any_chunk_is_a_slice_of_the_whole(seed: int, latent_dim: int, data: st.
     last = data.draw(st.integers(first, 20))
     whole = latents(seed, 0, 20, latent_dim)
     assert np.array_equal(whole[first:last], latents(seed, first, last - first, latent_dim))
+    whole = codes(seed, 0, 20, latent_dim)
+    assert np.array_equal(whole[first:last], codes(seed, first, last - first, latent_dim))
     assert np.array_equal(labels(seed, 0, 20, 10)[first:last], labels(seed, first, last - first, 10))
 
 
@@ -114,3 +145,5 @@ def test_numbers_out_of_bounds_are_refused(arguments: tuple[int, int, int, int])
         latents(*arguments)
     with pytest.raises(GanletError, match=r"Got .* expected a whole number from"):
         labels(*arguments)
+    with pytest.raises(GanletError, match=r"Got .* expected a whole number from"):
+        codes(*arguments)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ganlet.device.feed import z_port
 from ganlet.device.manifest import check_unchanged, listed
 from ganlet.device.open import open_runner
 from ganlet.errors import GanletError
@@ -47,7 +48,7 @@ def test_an_artifact_as_listed_opens(generator: Path, tmp_path: Path) -> None:
     path = tmp_path / "generator.onnx"
     path.write_bytes(generator.read_bytes())
     list_file(tmp_path, path.name, **ENDS)
-    assert open_runner(path, threads=1).latent_dim == 8
+    assert open_runner(path, threads=1).ports == (z_port(8),)
     assert listed(path) is not None and listed(tmp_path / "other.onnx") is None
 
 
@@ -77,7 +78,7 @@ def test_a_manifest_that_says_nothing_of_use_is_no_reason(
     path = tmp_path / "generator.onnx"
     path.write_bytes(generator.read_bytes())
     list_file(tmp_path, path.name, **about)
-    assert open_runner(path, threads=1).latent_dim == 8
+    assert open_runner(path, threads=1).ports == (z_port(8),)
 
 
 def test_a_file_in_a_sub_folder_is_listed_one_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from ganlet.device import OnnxRunner, latents, onnx_file
+from ganlet.device.feed import label_port, latent_dim, z_port
 from ganlet.errors import GanletError
 
 Make = Callable[..., Path]
@@ -26,12 +27,12 @@ def load(path: Path, **options: Any) -> OnnxRunner:
 
 def test_pictures_agree_with_the_reference_evaluator(generator: Path) -> None:
     runner = load(generator, provider="cpu")
-    z = latents(0, 0, 3, runner.latent_dim)
+    z = latents(0, 0, 3, latent_dim(runner.ports))
     (expected,) = ReferenceEvaluator(onnx.load(generator)).run(None, {"z": z})
-    drawn = runner(z)
+    drawn = runner({"z": z})
     assert drawn.dtype == np.float32 and drawn.std() > 0.1
     np.testing.assert_allclose(drawn, expected, rtol=1e-4, atol=1e-5)
-    assert (runner.latent_dim, runner.picture_shape, runner.classes) == (8, (3, 16, 16), None)
+    assert (runner.ports, runner.picture_shape) == ((z_port(8),), (3, 16, 16))
     assert (runner.name, runner.provider) == ("generator.onnx", "CPUExecutionProvider")
     assert runner.metadata["recipe_sha256"] == "0" * 64
 
@@ -40,23 +41,26 @@ def test_pictures_agree_with_the_reference_evaluator(generator: Path) -> None:
 def test_names_of_files_may_be_any(generator: Path, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(generator.read_bytes())
-    z = latents(0, 0, 2, 8)
-    np.testing.assert_array_equal(load(path)(z), load(generator)(z))
+    feed = {"z": latents(0, 0, 2, 8)}
+    np.testing.assert_array_equal(load(path)(feed), load(generator)(feed))
 
 
 def test_a_conditional_generator_takes_labels(make_generator: Make) -> None:
     path = make_generator(classes=4, channels=1)
     runner = load(path)
-    z, label = latents(0, 0, 3, 8), np.array([3, 0, 1])
-    (expected,) = ReferenceEvaluator(onnx.load(path)).run(None, {"z": z, "label": label})
-    np.testing.assert_allclose(runner(z, label), expected, rtol=1e-4, atol=1e-5)
-    assert runner.classes == 4
+    z = latents(0, 0, 3, 8)
+    feed: dict[str, Any] = {"z": z, "label": np.array([3, 0, 1])}
+    (expected,) = ReferenceEvaluator(onnx.load(path)).run(None, feed)
+    np.testing.assert_allclose(runner(feed), expected, rtol=1e-4, atol=1e-5)
+    assert runner.ports == (z_port(8), label_port(4))
     for wrong in (None, np.array([3, 0]), np.array([0.0, 1.0, 2.0])):
         with pytest.raises(GanletError, match="expected int64"):
-            runner(z, wrong)
+            runner({"z": z, "label": wrong})
+    with pytest.raises(GanletError, match="got no label; expected z, label"):
+        runner({"z": z})
     for wrong in (np.array([0, 0, 4]), np.array([0, -1, 0])):
         with pytest.raises(GanletError, match="expected 0 to 3"):
-            runner(z, wrong)
+            runner({"z": z, "label": wrong})
 
 
 @pytest.mark.parametrize(
@@ -71,20 +75,20 @@ def test_a_conditional_generator_takes_labels(make_generator: Make) -> None:
 )
 def test_other_latents_are_refused(generator: Path, z: Any) -> None:
     with pytest.raises(GanletError, match=r"generator.onnx got .*expected"):
-        load(generator)(z)
+        load(generator)({"z": z})
 
 
 def test_a_label_without_classes_and_nan_latents_are_refused(generator: Path) -> None:
     runner = load(generator)
-    with pytest.raises(GanletError, match="not conditional"):
-        runner(latents(0, 0, 1, 8), np.array([0]))
+    with pytest.raises(GanletError, match="takes z alone: it has no classes"):
+        runner({"z": latents(0, 0, 1, 8), "label": np.array([0])})
     with pytest.raises(GanletError, match="finite"):
-        runner(np.full((1, 8), np.nan, np.float32))
+        runner({"z": np.full((1, 8), np.nan, np.float32)})
 
 
 def test_nan_in_the_pictures_is_told(make_generator: Make) -> None:
     with pytest.raises(GanletError, match="pictures hold NaN"):
-        load(make_generator(scale=1e30))(latents(0, 0, 2, 8))
+        load(make_generator(scale=1e30))({"z": latents(0, 0, 2, 8)})
 
 
 def test_an_absent_provider_is_refused_and_never_replaced(generator: Path) -> None:
@@ -194,10 +198,10 @@ def manifest(path: Path, **changes: Any) -> None:
 def test_a_file_as_its_manifest_says_loads(make_generator: Make) -> None:
     path = make_generator()
     manifest(path)
-    assert load(path).latent_dim == 8
+    assert load(path).ports == (z_port(8),)
     for other in ('{"name": "a web page"}', '{"files": {"other.onnx": {}}}', '{"files": []}', "[]"):
         (path.parent / "manifest.json").write_text(other)
-        assert load(path).latent_dim == 8
+        assert load(path).ports == (z_port(8),)
 
 
 def test_one_changed_byte_is_refused(make_generator: Make) -> None:

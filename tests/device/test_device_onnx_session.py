@@ -122,10 +122,10 @@ def test_a_provider_fault_is_not_taken_for_a_damaged_file_alone(
 
 def test_profiles_and_threads_change_no_bit(generator: Path) -> None:
     z = latents(0, 0, 5, 8)
-    expected = OnnxRunner(generator, threads=2)(z)
+    expected = OnnxRunner(generator, threads=2)({"z": z})
     for options in ({"profile": "small"}, {"profile": "small", "threads": 2}, {"profile": "fast", "threads": 1}):
         runner = OnnxRunner(generator, **options)  # type: ignore[arg-type]
-        assert np.array_equal(runner(z), expected) and np.array_equal(runner(z), expected)
+        assert np.array_equal(runner({"z": z}), expected) and np.array_equal(runner({"z": z}), expected)
 
 
 def test_a_profile_sets_the_samplers_batch_and_the_session(generator: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,4 +161,4 @@ def test_a_model_may_be_given_as_its_content(generator: Path) -> None:
     content = generator.read_bytes()
     session = open_session(onnxruntime, content, "auto", FAST)
     (drawn,) = session.run(None, {"z": latents(0, 0, 2, 8)})
-    assert np.array_equal(drawn, OnnxRunner(generator)(latents(0, 0, 2, 8)))
+    assert np.array_equal(drawn, OnnxRunner(generator)({"z": latents(0, 0, 2, 8)}))

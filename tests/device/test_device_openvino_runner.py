@@ -13,6 +13,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from ganlet.device import OnnxRunner, Sampler, latents
+from ganlet.device.feed import label_port, z_port
 from ganlet.device.footprint import measure
 from ganlet.device.open import RUNTIMES, open_runner
 from ganlet.device.openvino_runner import OpenVinoRunner
@@ -26,28 +27,28 @@ openvino = pytest.importorskip("openvino", reason="the extra openvino is not ins
 def test_pictures_agree_with_two_other_implementations(generator: Path) -> None:
     runner = open_runner(generator, provider="openvino", threads=1)
     z = latents(0, 0, 5, 8)
-    drawn = runner(z)
+    drawn = runner({"z": z})
     assert isinstance(runner, OpenVinoRunner) and runner.provider == "OpenVINO CPU" and drawn.dtype == np.float32
-    np.testing.assert_allclose(drawn, OnnxRunner(generator, provider="cpu")(z), atol=1e-5)
+    np.testing.assert_allclose(drawn, OnnxRunner(generator, provider="cpu")({"z": z}), atol=1e-5)
     (expected,) = ReferenceEvaluator(onnx.load(generator)).run(None, {"z": z})
     np.testing.assert_allclose(drawn, expected, rtol=1e-4, atol=1e-5)
-    assert (runner.latent_dim, runner.picture_shape, runner.classes) == (8, (3, 16, 16), None)
+    assert (runner.ports, runner.picture_shape) == ((z_port(8),), (3, 16, 16))
     assert runner.metadata == OnnxRunner(generator).metadata
 
 
 def test_drawn_pictures_stay_as_they_are(generator: Path) -> None:
     runner = OpenVinoRunner(generator, threads=1)
-    first = runner(latents(0, 0, 2, 8))
+    first = runner({"z": latents(0, 0, 2, 8)})
     kept = first.copy()
-    assert not np.array_equal(runner(latents(0, 2, 2, 8)), kept) and np.array_equal(first, kept)
+    assert not np.array_equal(runner({"z": latents(0, 2, 2, 8)}), kept) and np.array_equal(first, kept)
 
 
 def test_a_conditional_generator_takes_labels(make_generator: Make) -> None:
     path = make_generator(classes=4, channels=1)
-    z, label = latents(0, 0, 3, 8), np.array([3, 0, 1])
+    feed = {"z": latents(0, 0, 3, 8), "label": np.array([3, 0, 1])}
     runner = OpenVinoRunner(path, threads=1)
-    np.testing.assert_allclose(runner(z, label), OnnxRunner(path)(z, label), atol=1e-5)
-    assert runner.classes == 4
+    np.testing.assert_allclose(runner(feed), OnnxRunner(path)(feed), atol=1e-5)
+    assert runner.ports == (z_port(8), label_port(4))
 
 
 def test_int8_with_quantised_weights_and_activations_runs(make_generator: Make, tmp_path: Path) -> None:
@@ -64,10 +65,10 @@ def test_int8_with_quantised_weights_and_activations_runs(make_generator: Make, 
     fp32, int8 = make_generator(), tmp_path / "generator.int8.onnx"
     quantize_static(fp32, int8, Latents(), per_channel=True)
     assert "QuantizeLinear" in {node.op_type for node in onnx.load(int8).graph.node}
-    z = latents(0, 0, 8, 8)
-    drawn, expected = OpenVinoRunner(int8, threads=1)(z), OnnxRunner(fp32)(z)
+    feed = {"z": latents(0, 0, 8, 8)}
+    drawn, expected = OpenVinoRunner(int8, threads=1)(feed), OnnxRunner(fp32)(feed)
     assert 0 < np.square(drawn - expected).mean() < 4 / 10**2.5  # above 25 dB, on random weights
-    np.testing.assert_allclose(drawn, OnnxRunner(int8)(z), atol=0.1)
+    np.testing.assert_allclose(drawn, OnnxRunner(int8)(feed), atol=0.1)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -149,10 +150,10 @@ def test_an_operator_it_lacks_is_told(tmp_path: Path, build_generator: Callable[
 
 def test_nan_and_other_inputs_are_refused(make_generator: Make) -> None:
     with pytest.raises(GanletError, match="pictures hold NaN"):
-        OpenVinoRunner(make_generator(scale=1e30))(latents(0, 0, 2, 8))
+        OpenVinoRunner(make_generator(scale=1e30))({"z": latents(0, 0, 2, 8)})
     runner = OpenVinoRunner(make_generator())
-    with pytest.raises(GanletError, match=r"expected float32 \(N, 8\)"):
-        runner(np.zeros((2, 7), np.float32))
+    with pytest.raises(GanletError, match=r"expected float32 \(2, 8\)"):
+        runner({"z": np.zeros((2, 7), np.float32)})
     with pytest.raises(GanletError, match="expected openvino"):
         OpenVinoRunner(make_generator(), provider="cpu")
     with pytest.raises(GanletError, match="0 threads"):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ganlet.device.runner import FEW, all_finite
+from ganlet.device.feed import FEW, all_finite
 
 
 @given(arrays.arrays(np.float32, st.sampled_from([(1, 5), (2, 3, 4, 4)]), elements=st.floats(width=32)))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganlet.device import Sampler, latents
+from ganlet.device.feed import Feed, Ports, z_port
 from ganlet.device.latents import labels
 from ganlet.device.pictures import to_uint8
 from ganlet.errors import GanletError
@@ -23,13 +24,13 @@ class ShapeDependent:
     """A backend like cuDNN: its last bits depend on the number of rows of a call."""
 
     provider: str
-    latent_dim: int = 4
+    ports: Ports = (z_port(4),)
     picture_shape: tuple[int, int, int] = (1, 2, 2)
-    classes: int | None = None
     name: str = "fake"
     rows: list[int] = field(default_factory=list)
 
-    def __call__(self, z: NDArray[np.float32], label: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+    def __call__(self, feed: Feed) -> NDArray[np.float32]:
+        z = feed["z"]
         self.rows.append(len(z))
         return np.tanh(z).reshape(-1, 1, 2, 2) + np.float32(len(z) * 1e-3)
 
@@ -58,7 +59,7 @@ def test_a_picture_depends_on_seed_and_index_alone(generator: Path) -> None:
     sampler = Sampler(generator, threads=1)
     assert np.array_equal(sampler.images(0, 10)[4:7], sampler.images(4, 3))
     assert not np.array_equal(sampler.images(0, 2, seed=0), sampler.images(0, 2, seed=1))
-    assert np.array_equal(sampler.floats(2, 3, seed=9), sampler.runner(latents(9, 2, 3, 8)))
+    assert np.array_equal(sampler.floats(2, 3, seed=9), sampler.runner({"z": latents(9, 2, 3, 8)}))
 
 
 def test_stream_is_lazy_and_bounded() -> None:
@@ -71,10 +72,10 @@ def test_stream_is_lazy_and_bounded() -> None:
 def test_conditional_pictures(make_generator: Make) -> None:
     sampler = Sampler(make_generator(classes=3, channels=1), threads=1, batch=2)
     z = latents(0, 0, 5, 8)
-    assert np.array_equal(sampler.floats(0, 5), sampler.runner(z, labels(0, 0, 5, 3)))
-    assert np.array_equal(sampler.floats(0, 5, label=2), sampler.runner(z, np.full(5, 2)))
+    assert np.array_equal(sampler.floats(0, 5), sampler.runner({"z": z, "label": labels(0, 0, 5, 3)}))
+    assert np.array_equal(sampler.floats(0, 5, label=2), sampler.runner({"z": z, "label": np.full(5, 2)}))
     for label in (-1, 3):
-        with pytest.raises(GanletError, match="labels 0 to 2"):
+        with pytest.raises(GanletError, match="expected 0 to 2"):
             sampler.stream(0, 0, 5, label)
 
 
@@ -130,7 +131,7 @@ def test_counts_below_one_are_refused_before_work(count: int, tmp_path: Path) ->
 
 def test_other_faults_are_told_at_once(generator: Path) -> None:
     sampler = Sampler.of(ShapeDependent("CPUExecutionProvider"))
-    with pytest.raises(GanletError, match="not conditional"):
+    with pytest.raises(GanletError, match="takes z alone: it has no classes"):
         sampler.stream(0, 0, 1, label=1)
     with pytest.raises(GanletError, match="seed"):
         sampler.stream(-1, 0, 1)

@@ -15,6 +15,7 @@ import pytest
 from ganlet.artifact import add_to_manifest
 from ganlet.device import Sampler, tensorrt_runner
 from ganlet.device.cuda import Card, CudaError, DriverState
+from ganlet.device.feed import Port, label_port, z_port
 from ganlet.device.open import open_runner
 from ganlet.device.tensorrt_runner import TensorrtRunner
 from ganlet.device.tensorrt_session import Session, main, serve
@@ -41,8 +42,9 @@ def tell(answer):
 tell({ready})
 sys.stdout.buffer.flush()
 for line in iter(sys.stdin.buffer.readline, b""):
-    count = json.loads(line)["count"]
-    assert count <= 3, count
+    request = json.loads(line)
+    count = request["count"]
+    assert count <= 3 and request["inputs"] == ["z", "label"][: 1 + {labels}], request
     z = np.frombuffer(sys.stdin.buffer.read(count * 16), np.float32).reshape(count, 4)
     label = np.frombuffer(sys.stdin.buffer.read(count * 8 * {labels}), np.int64)
     pictures = np.broadcast_to(z.mean(1)[:, None, None, None] / 10, (count, 3, 2, 2)).astype(np.float32)
@@ -100,24 +102,36 @@ def latents(count: int) -> Any:
 
 def test_pictures_come_back_in_order_in_calls_of_the_largest_batch(play: Callable[..., Any]) -> None:
     runner = play()
-    assert runner.latent_dim == LATENT and runner.picture_shape == PICTURE and runner.classes is None
+    assert runner.ports == (z_port(LATENT),) and runner.picture_shape == PICTURE
     assert runner.provider == "tensorrt_rtx" and runner.memory_mib == 2.5 and runner.load_ms == 7.0
     for count in (1, 3, 8):
         z = latents(count)
-        drawn = runner(z)
+        drawn = runner({"z": z})
         np.testing.assert_allclose(drawn, np.broadcast_to(z.mean(1)[:, None, None, None] / 10, drawn.shape), rtol=1e-6)
         assert runner.latency_ms == 1.5 * -(-count // 3)
     runner.close()
     with pytest.raises(GanletError, match="is closed"):
-        runner(latents(1))
+        runner({"z": latents(1)})
 
 
 def test_a_conditional_generator_gets_its_labels(play: Callable[..., Any]) -> None:
     inputs = ABOUT["inputs"] | {"label": {"shape": ["batch"], "dtype": "int64"}}
     runner = play(labels=1, changes={"inputs": inputs, "classes": 5})
-    assert runner.classes == 5
+    assert runner.ports == (z_port(LATENT), label_port(5))
     z, label = latents(4), np.array([0, 1, 2, 4])
-    assert np.allclose(runner(z, label)[:, 0, 0, 0], z.mean(1) / 10 + label / 100, atol=1e-6)
+    assert np.allclose(runner({"z": z, "label": label})[:, 0, 0, 0], z.mean(1) / 10 + label / 100, atol=1e-6)
+
+
+def test_an_engines_manifest_may_name_the_classes_and_tell_a_later_schema(play: Callable[..., Any]) -> None:
+    inputs = {"label": {"shape": ["batch"], "dtype": "int64"}} | ABOUT["inputs"]  # listed in any order
+    names = ("cat", "кот")
+    told = {"inputs": inputs, "classes": 2, "class_names": json.dumps(names)}
+    assert play(labels=1, changes=told).ports == (z_port(LATENT), label_port(2, names))
+    code = {"code": {"shape": ["batch", 3], "dtype": "float32"}}
+    told = {"inputs": ABOUT["inputs"] | code, "ganlet_schema": "2"}
+    assert play(changes=told).ports == (z_port(LATENT), Port("code", (3,)))
+    with pytest.raises(GanletError, match="not a generator this Ganlet can read"):
+        play(changes={"inputs": ABOUT["inputs"] | code, "ganlet_schema": "1"})
 
 
 def test_the_sampler_draws_from_it(play: Callable[..., Any]) -> None:
@@ -130,7 +144,7 @@ def test_what_the_child_reports_is_told(play: Callable[..., Any]) -> None:
         play(ready={"error": "wrong version"})
     runner = play(draw='tell({"error": "out of memory"}); sys.stdout.buffer.flush(); continue')
     with pytest.raises(GanletError, match=r"failed to draw 2 pictures on tensorrt_rtx \(out of memory\)"):
-        runner(latents(2))
+        runner({"z": latents(2)})
 
 
 def test_a_child_that_dies_is_told(play: Callable[..., Any]) -> None:
@@ -138,25 +152,25 @@ def test_a_child_that_dies_is_told(play: Callable[..., Any]) -> None:
         play(start="sys.exit(7)")
     runner = play(draw="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(GanletError, match=r"was to draw 1 pictures with sm75\.engine died with exit code -9"):
-        runner(latents(1))
+        runner({"z": latents(1)})
     with pytest.raises(GanletError, match="is closed"):
-        runner(latents(1))
+        runner({"z": latents(1)})
 
 
 def test_a_child_that_hangs_is_ended(play: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     runner = play(draw="import time; time.sleep(60)")
     monkeypatch.setattr(tensorrt_runner, "DRAW_TIMEOUT_S", 0.3)
     with pytest.raises(GanletError, match=r"took longer than 0\.3 s"):
-        runner(latents(1))
+        runner({"z": latents(1)})
 
 
 def test_a_child_that_babbles_or_draws_too_little_is_told(play: Callable[..., Any]) -> None:
     with pytest.raises(GanletError, match="died with exit code"):
         play(start="sys.stdout.buffer.write(b'hello\\n')")
     with pytest.raises(GanletError, match="drew 48 bytes, expected 96"):
-        play(draw="pictures = pictures[:1]")(latents(2))
+        play(draw="pictures = pictures[:1]")({"z": latents(2)})
     with pytest.raises(GanletError, match="NaN"):
-        play(draw="pictures = pictures * np.float32('nan')")(latents(2))
+        play(draw="pictures = pictures * np.float32('nan')")({"z": latents(2)})
 
 
 def test_an_engine_is_opened_by_its_suffix(play: Callable[..., Any], engine: Callable[..., Path]) -> None:
@@ -201,6 +215,7 @@ def test_another_provider_is_refused(engine: Callable[..., Path], card: None) ->
         {"inputs": {"z": {"shape": ["batch", LATENT], "dtype": "float16"}}},
         {"inputs": {"z": {"shape": ["batch", "free"], "dtype": "float32"}}},
         {"outputs": {"images": {"shape": ["batch", 3, 2], "dtype": "float32"}}},
+        {"inputs": {"z": {"shape": [], "dtype": "float32"}}},
         {"runtime": "tensorflow"},
         {"targets": None},
         {"classes": 3},
@@ -208,7 +223,10 @@ def test_another_provider_is_refused(engine: Callable[..., Path], card: None) ->
     ],
 )
 def test_a_manifest_of_something_else_is_refused(engine: Callable[..., Path], card: None, changes: Any) -> None:
-    with pytest.raises(GanletError, match="no generator that this Ganlet can run"):
+    with pytest.raises(
+        GanletError,
+        match=r"is not a (Ganlet generator|generator this Ganlet can)|no generator that this Ganlet can run",
+    ):
         TensorrtRunner(engine(**changes))
 
 
@@ -229,7 +247,7 @@ def test_a_manifest_beside_the_engine_will_do(play: Callable[..., Any], tmp_path
     (tmp_path / "device").mkdir()
     (tmp_path / "device" / "sm75.engine").write_bytes(b"a plan")
     add_to_manifest(tmp_path / "device", "sm75.engine", **ABOUT)
-    assert TensorrtRunner(tmp_path / "device" / "sm75.engine").latent_dim == LATENT
+    assert TensorrtRunner(tmp_path / "device" / "sm75.engine").ports == (z_port(LATENT),)
 
 
 # ---------------------------------------------------------------- the child's side, on a card of dicts
@@ -329,7 +347,9 @@ def test_a_session_draws_and_goes_on_after_a_failure(tmp_path: Path, monkeypatch
     assert session.largest == 3 and session.memory_mib * 2**20 == 3 * (2 * 4 + 4 * 4)
     z = np.arange(6, dtype=np.float32).reshape(3, 2)
     bad = np.full((1, 2), 9, np.float32)
-    requests = b"".join(json.dumps({"count": len(rows)}).encode() + b"\n" + rows.tobytes() for rows in (z, bad, z[:1]))
+    requests = b"".join(
+        json.dumps({"count": len(rows), "inputs": ["z"]}).encode() + b"\n" + rows.tobytes() for rows in (z, bad, z[:1])
+    )
     answers = io.BytesIO()
     serve(session, io.BytesIO(requests), answers)
     answers.seek(0)
@@ -362,7 +382,7 @@ def test_an_error_of_the_driver_is_an_answer(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(memory, "to_card", fail)
     answers = io.BytesIO()
-    serve(session, io.BytesIO(b'{"count": 1}\n' + bytes(8)), answers)
+    serve(session, io.BytesIO(b'{"count": 1, "inputs": ["z"]}\n' + bytes(8)), answers)
     assert json.loads(answers.getvalue()) == {"error": "cuMemcpyHtoD_v2 failed with CUDA_ERROR_OUT_OF_MEMORY"}
 
 

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ganlet.device import trial
 from ganlet.device.child import module_environment
+from ganlet.device.feed import z_port
 from ganlet.device.onnx_runner import OnnxRunner
 from ganlet.device.openvino_runner import OpenVinoRunner
 from ganlet.errors import GanletError
@@ -138,7 +139,7 @@ def test_a_good_file_is_tried_once_and_a_listed_one_never(generator: Path, monke
     asked = []
     monkeypatch.setattr(trial, "_ask", lambda path, command: asked.append(path) or ASK(path, command))
     for _ in range(2):
-        assert OnnxRunner(generator, threads=1).latent_dim == 8
+        assert OnnxRunner(generator, threads=1).ports == (z_port(8),)
     assert asked == [generator]
     monkeypatch.setattr(trial, "_tried", set())
     entry = {"bytes": generator.stat().st_size, "sha256": sha256_file(generator)}

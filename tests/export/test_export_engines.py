@@ -14,12 +14,12 @@ import onnx
 import pytest
 import torch
 
-from ganlet.artifact import add_to_manifest
+from ganlet.artifact import add_to_manifest, manifest_entry
 from ganlet.errors import GanletError
 from ganlet.export import engines
 from ganlet.export.engine_files import about_engine, build_listed, engine_name
 from ganlet.export.engines import Built, Refused, Request, build_engine, build_engines
-from ganlet.export.onnx_export import onnx_bytes
+from ganlet.export.onnx_export import onnx_bytes, onnx_facts
 from ganlet.export.refusals import TARGETS, predict
 from ganlet.models import GENERATORS, GeneratorConfig, build_generator
 from ganlet.verify.engine import check_engine
@@ -97,6 +97,17 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("engines") / "run"
     listed_model(run, FAMILIES["dcgan"])
     return run
+
+
+def test_an_engine_is_listed_with_the_classes_of_its_model(tmp_path: Path) -> None:
+    config = GeneratorConfig(**FAMILIES["dcgan"] | {"classes": 2, "class_names": ("cat", "dog")})
+    model = onnx.load_from_string(onnx_bytes(build_generator(config), ""))
+    path = tmp_path / "generator.onnx"
+    onnx.save(model, path)
+    add_to_manifest(tmp_path, path.name, precision="fp32", **onnx_facts(model))
+    about = about_engine(tmp_path, Request(path, tmp_path / "sm75.engine", ("sm75",)), ("sm75",))
+    assert about["classes"] == 2 and about["class_names"] == '["cat", "dog"]' and "ganlet_schema" not in about
+    assert list(manifest_entry(tmp_path, path.name)["inputs"]) == ["z", "label"]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from ganlet.commands import export
 from ganlet.commands.export import ExportOptions, export_source
 from ganlet.device import OnnxRunner, Sampler, latents
 from ganlet.device.executorch_runner import ExecuTorchRunner
+from ganlet.device.feed import z_port
 from ganlet.errors import GanletError
 from ganlet.export import executorch_export
 from ganlet.export.executorch_export import executorch_bytes
@@ -43,13 +44,13 @@ def test_a_program_draws_what_torch_and_onnx_runtime_draw(run: Path) -> None:
     runner = ExecuTorchRunner(run / "generator.pte", threads=1)
     stage = load_stage(run / "student")
     z = latents(0, 0, 9, 8)
-    drawn = runner(z)
+    drawn = runner({"z": z})
     with torch.no_grad():
         expected = load_generator(stage)(torch.from_numpy(z)).numpy()
     np.testing.assert_allclose(drawn, expected, atol=1e-5)
-    np.testing.assert_allclose(drawn, OnnxRunner(run / "generator.onnx")(z), atol=1e-5)
+    np.testing.assert_allclose(drawn, OnnxRunner(run / "generator.onnx")({"z": z}), atol=1e-5)
     assert drawn.std() > 0.01 and runner.provider == "ExecuTorch XNNPACK"
-    assert (runner.latent_dim, runner.picture_shape, runner.classes) == (8, (1, 16, 16), None)
+    assert (runner.ports, runner.picture_shape) == ((z_port(8),), (1, 16, 16))
     assert runner.metadata["recipe_sha256"] == stage.config["provenance"]["recipe_sha256"]
     for batch in (1, 4, 7):
         floats = Sampler(run / "generator.pte", batch=batch, profile="small").floats(0, 9)
@@ -134,11 +135,11 @@ def test_damaged_and_foreign_programs_are_refused(run: Path, tmp_path: Path) -> 
     foreign = content.replace(b"-1,1", b"-2,1")
     (tmp_path / "manifest.json").unlink()
     path.write_bytes(foreign)
-    with pytest.raises(GanletError, match="is not a Ganlet generator"):
+    with pytest.raises(GanletError, match=r"is not a generator this Ganlet can read: got .*'range': '-2,1'"):
         ExecuTorchRunner(path)
     runner = ExecuTorchRunner(run / "generator.pte")
-    with pytest.raises(GanletError, match=r"expected float32 \(N, 8\)"):
-        runner(np.zeros((1, 9), np.float32))
+    with pytest.raises(GanletError, match=r"expected float32 \(1, 8\)"):
+        runner({"z": np.zeros((1, 9), np.float32)})
     for provider in ("cuda", "openvino", "cpu"):
         with pytest.raises(GanletError, match="runs nowhere else"):
             ExecuTorchRunner(run / "generator.pte", provider=provider)

@@ -4,6 +4,7 @@ import getpass
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,11 +15,13 @@ import torch
 import ganlet
 from ganlet.artifact import load_stage
 from ganlet.device import OnnxRunner, latents
+from ganlet.device.feed import feed_at, label_port, z_port
 from ganlet.errors import GanletError
 from ganlet.export import export_onnx
 from ganlet.export.onnx_export import onnx_bytes, without_spectral_norm
 from ganlet.files import read_json
 from ganlet.models import Generator, GeneratorConfig, build_generator, initialise
+from ganlet.models.ports import as_tensors
 from ganlet.training.load import load_generator
 
 
@@ -70,6 +73,25 @@ def test_onnx_runtime_draws_what_torch_draws(norm: str, spectral: bool, strides:
         assert expected.std() > 1e-4  # not a constant picture
 
 
+@pytest.mark.parametrize("condition", ["concatenate", "batch-norm"])
+def test_a_conditional_generator_keeps_its_label_and_the_names_of_its_classes(condition: Any, tmp_path: Path) -> None:
+    names = ("cat", "кот")
+    config = trained_looking().config.model_dump() | {"classes": 2, "class_names": names, "condition": condition}
+    generator = build_generator(GeneratorConfig.model_validate(config)).eval()
+    for number, parameter in enumerate(generator.parameters()):
+        torch.nn.init.normal_(parameter, 0, 0.3, generator=torch.Generator().manual_seed(number))
+    feed = feed_at(generator.ports, 0, 0, 7)
+    with torch.no_grad():
+        expected = generator(**as_tensors(feed)).numpy()
+    path = tmp_path / "generator.onnx"
+    path.write_bytes(onnx_bytes(generator, "abc"))
+    runner = OnnxRunner(path)
+    assert runner.ports == generator.ports == (z_port(8), label_port(2, names))
+    np.testing.assert_allclose(runner(feed), expected, atol=1e-5)
+    other = runner(feed | {"label": 1 - feed["label"]})
+    assert all(np.abs(one - two).max() > 0.01 for one, two in zip(other, expected, strict=True))
+
+
 def test_the_file_says_what_it_is(finished_run: Path) -> None:
     model = onnx.load(finished_run / "generator.onnx")
     onnx.checker.check_model(model, full_check=True)
@@ -104,8 +126,8 @@ def test_export_uses_the_averaged_weights_in_eval_mode(finished_run: Path) -> No
     generator = load_generator(load_stage(finished_run / "student"))
     z = latents(5, 0, 3, 8)
     expected = generator(torch.from_numpy(z)).detach().numpy()
-    np.testing.assert_allclose(OnnxRunner(finished_run / "generator.onnx")(z), expected, atol=1e-5)
-    one_by_one = np.concatenate([OnnxRunner(finished_run / "generator.onnx")(row[None]) for row in z])
+    np.testing.assert_allclose(OnnxRunner(finished_run / "generator.onnx")({"z": z}), expected, atol=1e-5)
+    one_by_one = np.concatenate([OnnxRunner(finished_run / "generator.onnx")({"z": row[None]}) for row in z])
     np.testing.assert_allclose(one_by_one, expected, atol=1e-5)  # train mode would mix the pictures of a batch
 
 

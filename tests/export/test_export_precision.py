@@ -49,7 +49,7 @@ def test_fp16_keeps_its_ends_and_halves_its_weights(plain: ModelProto, tmp_path:
     made = to_fp16(plain)
     onnx.save(made, tmp_path / "generator.fp16.onnx")
     expected = drawn_by(plain)
-    got = OnnxRunner(tmp_path / "generator.fp16.onnx")(Z)  # reads the contract: fp32 ends, metadata
+    got = OnnxRunner(tmp_path / "generator.fp16.onnx")({"z": Z})  # reads the contract: fp32 ends, metadata
     assert got.dtype == np.float32 and psnr_db(got, expected) > 60
     assert np.abs(got - expected).max() > 1e-7  # it is not fp32 under another name
     weights = [value for value in arrays(made).values() if value.dtype.kind == "f"]
@@ -127,7 +127,7 @@ def test_int8_draws_the_same_pictures_and_as_its_own_definition_says(
 ) -> None:
     made = to_int8(plain, profile)
     onnx.save(made, tmp_path / "generator.int8.onnx")
-    got, expected = OnnxRunner(tmp_path / "generator.int8.onnx")(Z), drawn_by(plain)
+    got, expected = OnnxRunner(tmp_path / "generator.int8.onnx")({"z": Z}), drawn_by(plain)
     assert psnr_db(got, expected) > 40
     assert psnr_db(got, expected) < 80  # it is not fp32 under another name
     (defined,) = ReferenceEvaluator(made).run(None, {"z": Z})  # Q and DQ one by one, in numpy

@@ -9,6 +9,8 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from ganlet.device import latents
+from ganlet.device.contract import metadata_of
+from ganlet.device.feed import z_port
 from ganlet.export import to_int8
 from ganlet.export.calibrate import METHODS
 from ganlet.export.sensitivity import JUDGED, SEED, Nearest, nearest_int8, nearness
@@ -87,17 +89,22 @@ def flag(above: float) -> ModelProto:
     nodes = [
         helper.make_node("Slice", ["z", "from", "to", "axis"], ["first"]),
         helper.make_node("Greater", ["first", "above"], ["is"]),
-        helper.make_node("Cast", ["is"], ["images"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["is"], ["pixel"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["pixel", "shape"], ["images"]),
     ]
     constants = [
         helper.make_tensor(name, TensorProto.INT64, [1], [n]) for name, n in (("from", 0), ("to", 1), ("axis", 1))
     ]
     constants.append(helper.make_tensor("above", TensorProto.FLOAT, [], [above]))
+    constants.append(helper.make_tensor("shape", TensorProto.INT64, [4], [-1, 1, 1, 1]))
     ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", dim]) for name, dim in (("z", 8), ("images", 1))
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *rest])
+        for name, rest in (("z", [8]), ("images", [1, 1, 1]))
     ]
     graph = helper.make_graph(nodes, "flag", ends[:1], ends[1:], constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    helper.set_model_props(model, metadata_of((z_port(8),)))
+    return model
 
 
 def test_one_wrong_picture_in_three_hundred_is_seen() -> None:

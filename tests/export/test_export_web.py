@@ -31,7 +31,7 @@ COPIED = {LOADER, GLUE, WASM, LICENCE, f"disk/{GLUE}.js", f"disk/{WASM}.js"}
 
 def subject(title: str = "kittens") -> Subject:
     runner = OnnxRunner(KITTENS)
-    return Subject(KITTENS, title, "fp32", runner.latent_dim, runner.picture_shape, runner.classes)
+    return Subject(KITTENS, title, "fp32", runner.ports, runner.picture_shape)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from PIL import Image
 
 from browser import NEEDS_BROWSER, SECONDS, Browser, Tab, browser, served
 from ganlet.device import OnnxRunner, Sampler, latents
+from ganlet.device.feed import latent_dim
 from ganlet.device.latents import labels
 from ganlet.device.pictures import to_uint8
 from ganlet.export.web import CDN, GLUE, LOADER, MODEL, WASM, Subject, export_web
@@ -54,7 +55,7 @@ def own_page(page: Path, tmp_path: Path) -> Path:
 
 def exported(model: Path, run: Path, wasm: Path | None) -> Path:
     runner = OnnxRunner(model)
-    subject = Subject(model, "kittens", "fp32", runner.latent_dim, runner.picture_shape, runner.classes)
+    subject = Subject(model, "kittens", "fp32", runner.ports, runner.picture_shape)
     return export_web(run, subject, wasm)[-1].parent
 
 
@@ -163,22 +164,22 @@ def test_the_grid_and_its_buttons(chromium: Browser, page: Path) -> None:
 
 def test_the_walk_between_two_seeds(chromium: Browser, page: Path) -> None:
     runner = OnnxRunner(KITTENS, provider="cpu")
-    a, b = (latents(seed, 0, 1, runner.latent_dim)[0] for seed in (0, 9))
+    a, b = (latents(seed, 0, 1, latent_dim(runner.ports))[0] for seed in (0, 9))
     with served(page) as own:
         tab = opened(chromium, f"{own}/index.html")
         change(tab, "other", 9)
         for way, z in {"spherical": spherical(a, b, 0.37), "linear": 0.63 * a + 0.37 * b}.items():
             press(tab, f"#{way}")
             change(tab, "walk", 37, "input")
-            expect_same(pixels(tab), to_uint8(runner(np.float32(z)[None]))[0])
+            expect_same(pixels(tab), to_uint8(runner({"z": np.float32(z)[None]}))[0])
             assert tab.evaluate("by('caption').textContent") == "Seed 0 to 9 at 37 %, picture 0"
             change(tab, "walk", 100, "input")
-            expect_same(pixels(tab), to_uint8(runner(b[None]))[0])
+            expect_same(pixels(tab), to_uint8(runner({"z": b[None]}))[0])
         for t in range(100, 0, -5):  # faster than it can draw: the last wish counts
             tab.evaluate(f"by('walk').value = {t}; by('walk').dispatchEvent(new Event('input'))")
         tab.wait_for(STILL)
         assert tab.evaluate("by('caption').textContent") == "Seed 0 to 9 at 5 %, picture 0"
-        expect_same(pixels(tab), to_uint8(runner(np.float32(0.95 * a + 0.05 * b)[None]))[0])
+        expect_same(pixels(tab), to_uint8(runner({"z": np.float32(0.95 * a + 0.05 * b)[None]}))[0])
         expect_clean(tab, own)
         tab.close()
 

@@ -136,7 +136,7 @@ def test_an_operator_without_a_fake_is_named_with_its_stage(make_recipe: Callabl
     plan = plan_of(make_recipe)
 
     def nonzero(state: Any, reals: Any, rng: Any, section: Any) -> Any:
-        return {"found": torch.nonzero(reals(0))}
+        return {"found": torch.nonzero(reals(0).pictures)}
 
     def number(state: Any, reals: Any, rng: Any, section: Any) -> Any:
         return {"found": torch.zeros(1).sum().item()}
@@ -150,7 +150,7 @@ def test_on_a_card_each_batch_of_pictures_counts(make_recipe: Callable[..., Reci
     plan = plan_of(make_recipe, teacher__train__batch=64)
 
     def hold(state: Any, reals: Any, rng: Any, section: Any) -> Any:
-        first, second = reals(0), reals(1)
+        first, second = reals(0).pictures, reals(1).pictures
         return {"sum": (first + second).sum()}
 
     pictures_mib = 64 * 16 * 16 * 4 / MIB

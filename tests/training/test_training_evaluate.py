@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from ganlet.artifact import GENERATOR, Stage, load_stage
+from ganlet.data import Batch
 from ganlet.errors import GanletError, Interrupted
 from ganlet.models import Generator
 from ganlet.recipe import Recipe
@@ -23,8 +24,8 @@ from ganlet.training.plan import build_state, random_weights, teacher_plan, trai
 MakeRecipe = Callable[..., Recipe]
 
 
-def reals(position: int) -> np.ndarray:
-    return np.random.default_rng(position).uniform(-1, 1, (8, 1, 16, 16)).astype(np.float32)
+def reals(position: int) -> Batch:
+    return Batch(np.random.default_rng(position).uniform(-1, 1, (8, 1, 16, 16)).astype(np.float32))
 
 
 class Scripted:

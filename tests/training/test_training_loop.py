@@ -16,6 +16,8 @@ import pytest
 import torch
 
 from ganlet.artifact import Stage, load_stage
+from ganlet.data import Batch
+from ganlet.device.feed import z_port
 from ganlet.errors import GanletError, Interrupted
 from ganlet.recipe import Recipe
 from ganlet.training import interrupt
@@ -28,9 +30,9 @@ from ganlet.training.telemetry import Telemetry, require_finite
 SIDE = 16
 
 
-def reals(position: int) -> np.ndarray:
+def reals(position: int) -> Batch:
     """Real pictures as a function of the position, (8, 1, 16, 16) float32."""
-    return np.random.default_rng(position).uniform(-1, 1, (8, 1, SIDE, SIDE)).astype(np.float32)
+    return Batch(np.random.default_rng(position).uniform(-1, 1, (8, 1, SIDE, SIDE)).astype(np.float32))
 
 
 def train(recipe: Recipe, folder: Path, **changes: Any) -> Stage:
@@ -272,7 +274,7 @@ def test_tensorboard_holds_the_losses(tiny: Recipe, tmp_path: Path) -> None:
 
 def test_resuming_cuts_the_log_back_to_the_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 5, "a": 1}\n{"step": 10, "a": 1}\n{"step": 1')
-    Telemetry(tmp_path, 0, 8, resume_step=5).close()
+    Telemetry(tmp_path, 0, (z_port(8),), resume_step=5).close()
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 5, "a": 1}\n'
 
 
@@ -281,7 +283,7 @@ def test_measured_peak_is_near_the_forecast(make_recipe: Callable[..., Recipe], 
 
     recipe = make_recipe(teacher__widths=[64, 32], teacher__critic={"widths": [32, 64]}, teacher__train__batch=64)
     plan = teacher_plan(recipe)
-    wide = np.random.default_rng(0).uniform(-1, 1, (64, 1, SIDE, SIDE)).astype(np.float32)
+    wide = Batch(np.random.default_rng(0).uniform(-1, 1, (64, 1, SIDE, SIDE)).astype(np.float32))
     state = build_state(plan, random_weights(0, "teacher"), "cpu")
     outcome = run_training(Job("teacher", "k", 0, tmp_path, plan.section, plan.step, lambda position: wide), state)
     assert forecast(plan, "cpu").peak_mib == pytest.approx(outcome.peaks.peak_memory_mib, rel=0.02)

@@ -9,19 +9,20 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from ganlet.data import Batch
 from ganlet.losses.perceptual import PerceptualNet
 from ganlet.models import Adapters, Critic, CriticConfig, Generator, GeneratorConfig, initialise
 from ganlet.recipe import Critic as CriticSection
 from ganlet.recipe import Distill, Recipe, Train
 from ganlet.training.state import State, make_state
-from ganlet.training.steps import _parts, adversarial_step, critic_step, distillation_step
+from ganlet.training.steps import Real, _parts, adversarial_step, critic_step, distillation_step
 from ganlet.training.telemetry import require_finite
 
 BATCH, LATENT, SIDE = 4, 5, 16
 
 
-def reals(position: int) -> np.ndarray:
-    return np.random.default_rng(position).uniform(-1, 1, (BATCH, 1, SIDE, SIDE)).astype(np.float32)
+def reals(position: int) -> Batch:
+    return Batch(np.random.default_rng(position).uniform(-1, 1, (BATCH, 1, SIDE, SIDE)).astype(np.float32))
 
 
 def networks(seed: int, widths: tuple[int, ...] = (6, 4)) -> tuple[Generator, Critic]:
@@ -72,13 +73,13 @@ def test_critic_step_is_one_adam_step_on_the_papers_loss(kind: str) -> None:
     state = state_of(train)
     mine = copy.deepcopy(state.critic)
     adam = torch.optim.Adam(mine.parameters(), lr=2e-3, betas=(0.0, 0.9))
-    real = torch.from_numpy(reals(0))
+    real = torch.from_numpy(reals(0).pictures)
     z = torch.randn(BATCH, LATENT, generator=torch.Generator().manual_seed(9))
     draws = rng()
     torch.rand(BATCH, generator=draws)  # the label targets come first
     eps = torch.rand(BATCH, generator=draws).reshape(-1, 1, 1, 1)
 
-    logs = critic_step(state, real, z, kind, train, rng())
+    logs = critic_step(state, Real(real, {}), {"z": z}, distill_section(loss=kind, train=train), rng())
     loss = by_hand_critic_loss(kind, mine, real, state.generator(z).detach(), eps)
     loss.backward()
     torch.testing.assert_close(logs["critic_loss"], loss.detach(), rtol=1e-5, atol=1e-6)
@@ -117,7 +118,7 @@ def test_n_critic_updates_on_new_pictures_each(make_recipe: Callable[..., Recipe
     state.step = 5
     asked: list[int] = []
 
-    def spying(position: int) -> np.ndarray:
+    def spying(position: int) -> Batch:
         asked.append(position)
         return reals(position)
 
@@ -259,8 +260,8 @@ def critic_after(gate: float | None, bias: float) -> tuple[dict[str, torch.Tenso
     state = state_of(train)
     before = copy.deepcopy(state.critic.state_dict())
     z = torch.randn(BATCH, LATENT, generator=torch.Generator().manual_seed(9))
-    real = state.generator(z).detach() if bias == 0 else torch.from_numpy(reals(0)) + bias
-    logs = critic_step(state, real, z, "non-saturating", train, rng(), gate)
+    real = state.generator(z).detach() if bias == 0 else torch.from_numpy(reals(0).pictures) + bias
+    logs = critic_step(state, Real(real, {}), {"z": z}, distill_section(gate=gate, train=train), rng())
     return before, copy.deepcopy(state.critic.state_dict()), logs
 
 
@@ -292,7 +293,7 @@ def test_part_of_the_real_pictures_may_be_the_teachers() -> None:
         state.critic.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().clone()))
         distillation_step(state, reals, rng(), distill)
     whole, mixed = seen[0], next(s for s in seen[1:] if torch.equal(s[:2], seen[0][:2]) and not torch.equal(s, seen[0]))
-    assert torch.equal(whole, torch.from_numpy(reals(0)))
+    assert torch.equal(whole, torch.from_numpy(reals(0).pictures))
     z = torch.randn(2, LATENT, generator=rng())
     torch.testing.assert_close(mixed[2:], teacher(z).detach())
 
@@ -300,11 +301,11 @@ def test_part_of_the_real_pictures_may_be_the_teachers() -> None:
 def test_label_smoothing_is_one_sided() -> None:
     smooth = Train(batch=BATCH, ema=0.0, real_label_low=0.8)
     state = state_of(smooth)
-    real = torch.from_numpy(reals(0))
+    real = torch.from_numpy(reals(0).pictures)
     z = torch.randn(BATCH, LATENT, generator=torch.Generator().manual_seed(9))
     frozen_critic = copy.deepcopy(state.critic)
     target = 1 - 0.2 * torch.rand(BATCH, generator=rng())
-    logs = critic_step(state, real, z, "non-saturating", smooth, rng())
+    logs = critic_step(state, Real(real, {}), {"z": z}, distill_section(train=smooth), rng())
     p_real, fake = torch.sigmoid(frozen_critic(real)), frozen_critic(state.generator(z).detach())
     by_hand = -(target * p_real.log() + (1 - target) * (1 - p_real).log()).mean() + F.softplus(fake).mean()
     torch.testing.assert_close(logs["critic_loss"], by_hand.detach(), rtol=1e-5, atol=1e-6)
@@ -313,9 +314,11 @@ def test_label_smoothing_is_one_sided() -> None:
 
 @pytest.mark.parametrize(("batch", "count"), [(10, 4), (9, 6), (32, 4), (7, 7)])
 def test_there_are_as_many_parts_as_were_asked_for_and_none_is_much_smaller(batch: int, count: int) -> None:
-    whole = torch.arange(batch)
-    shares, parts = zip(*_parts(count, whole), strict=True)
-    assert len(parts) == count and torch.equal(torch.cat(parts), whole)
+    whole = {"z": torch.arange(batch), "label": -torch.arange(batch)}
+    shares, feeds = zip(*_parts(count, whole), strict=True)
+    assert all(list(feed) == ["z", "label"] and torch.equal(feed["label"], -feed["z"]) for feed in feeds)
+    parts = [feed["z"] for feed in feeds]
+    assert len(parts) == count and torch.equal(torch.cat(parts), whole["z"])
     sizes = [len(part) for part in parts]
     assert max(sizes) - min(sizes) <= 1 and [share * batch for share in shares] == pytest.approx(sizes)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganlet.device.feed import z_port
 from ganlet.errors import GanletError
 from ganlet.recipe import Recipe
 from ganlet.training import telemetry
@@ -28,7 +29,7 @@ GOOD = [json.dumps({"step": step, "loss": 1.0}).encode() for step in (5, 10, 15)
 def test_damaged_lines_are_left_out_and_counted(tmp_path: Path, junk: bytes) -> None:
     observer = Silent()
     (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([GOOD[0], junk, GOOD[1], junk, GOOD[2], b'{"st']))
-    Telemetry(tmp_path, 0, 4, 12, observer.say).close()
+    Telemetry(tmp_path, 0, (z_port(4),), 12, observer.say).close()
     assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(line + b"\n" for line in GOOD[:2])
     assert len(observer.said) == 1 and "2 damaged lines of metrics.jsonl" in observer.said[0]
 
@@ -55,7 +56,7 @@ def test_what_stands_in_the_place_of_a_log_ends_no_training(
 @pytest.mark.parametrize("damage", ["noise", "other size", "other channels", "folder", "cut short", "odd name"])
 def test_damaged_progress_pictures_are_left_out_of_the_strip(tiny: Recipe, tmp_path: Path, damage: str) -> None:
     observer = Silent()
-    drawing, state = Telemetry(tmp_path, 0, 8, 0, observer.say), build_state(teacher_plan(tiny), None, "cpu")
+    drawing, state = Telemetry(tmp_path, 0, (z_port(8),), 0, observer.say), build_state(teacher_plan(tiny), None, "cpu")
     drawing.picture(1, state.current)
     height = Image.open(tmp_path / "progress" / "strip.png").height
     path = tmp_path / "progress" / "0000002.png"
@@ -71,7 +72,9 @@ def test_damaged_progress_pictures_are_left_out_of_the_strip(tiny: Recipe, tmp_p
     drawing.picture(3, state.current)
     assert Image.open(tmp_path / "progress" / "strip.png").height == 2 * height
     drawing.close()
-    Telemetry(tmp_path, 0, 8, 1, observer.say).close()  # and forgetting later moments passes them over as well
+    Telemetry(
+        tmp_path, 0, (z_port(8),), 1, observer.say
+    ).close()  # and forgetting later moments passes them over as well
     assert not (tmp_path / "progress" / "0000003.png").exists() and not observer.said
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ganlet.artifact import Stage
+from ganlet.data import Batch
 from ganlet.errors import Interrupted
 from ganlet.memory.forecast import forecast
 from ganlet.memory.measure import measure
@@ -22,8 +23,8 @@ from ganlet.training.state import State
 THAW = (0.3, 0.6)  # of 30 steps: before step 9 and before step 18, counted from 0
 
 
-def reals(position: int) -> np.ndarray:
-    return np.random.default_rng(position).uniform(-1, 1, (8, 1, 16, 16)).astype(np.float32)
+def reals(position: int) -> Batch:
+    return Batch(np.random.default_rng(position).uniform(-1, 1, (8, 1, 16, 16)).astype(np.float32))
 
 
 def thawing(recipe: Recipe, generator: int = 2, critic: int = 1) -> Plan:

@@ -13,6 +13,7 @@ import pytest
 from ganlet.artifact import Stage, load_stage
 from ganlet.commands.open_run import OpenRun, open_pictures
 from ganlet.commands.run import verify
+from ganlet.device.feed import Feed
 from ganlet.device.footprint import Footprint
 from ganlet.device.latents import latents
 from ganlet.errors import GanletError
@@ -33,15 +34,14 @@ class Offset:
     """A runner whose pictures are another's plus a constant."""
 
     provider = "CPUExecutionProvider"
-    classes = None
     name = "shifted"
 
     def __init__(self, runner: Any, offset: float, scale: float = 1.0) -> None:
         self.runner, self.offset, self.scale = runner, offset, scale
-        self.latent_dim, self.picture_shape = runner.latent_dim, runner.picture_shape
+        self.ports, self.picture_shape = runner.ports, runner.picture_shape
 
-    def __call__(self, z: np.ndarray, label: np.ndarray | None = None) -> np.ndarray:
-        return (self.runner(z) * self.scale + self.offset).astype(np.float32)
+    def __call__(self, feed: Feed) -> np.ndarray:
+        return (self.runner(feed) * self.scale + self.offset).astype(np.float32)
 
 
 @pytest.fixture
@@ -196,9 +196,9 @@ def test_fidelity_tells_a_spoilt_student_from_a_sound_one(finished_run: Path) ->
 def test_torch_runner_is_deterministic_in_eval_mode(finished_run: Path) -> None:
     runner = TorchRunner.of_stage(load_stage(finished_run / "teacher"))
     z = latents(0, 0, 6, 8)
-    np.testing.assert_allclose(runner(z)[2:3], runner(z[2:3]), atol=1e-6)
-    with pytest.raises(GanletError, match="got latents of"):
-        runner(z.astype(np.float64))  # type: ignore[arg-type]
+    np.testing.assert_allclose(runner({"z": z})[2:3], runner({"z": z[2:3]}), atol=1e-6)
+    with pytest.raises(GanletError, match=r"got float64 \(6, 8\) for z; expected float32"):
+        runner({"z": z.astype(np.float64)})
 
 
 def test_a_student_of_another_run_is_compared_with_its_teacher(

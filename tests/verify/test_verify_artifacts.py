@@ -15,6 +15,7 @@ from ganlet.artifact import describe_file, load_stage
 from ganlet.commands.export import export_recipe
 from ganlet.commands.open_run import OpenRun, open_pictures
 from ganlet.commands.run import verify
+from ganlet.device.feed import Feed, latent_dim
 from ganlet.errors import GanletError
 from ganlet.files import read_json, write_json
 from ganlet.metrics import Interval
@@ -29,14 +30,14 @@ from support import Silent
 class Other:
     """A runner whose pictures are made of another's by a function."""
 
-    provider, classes, name = "CPUExecutionProvider", None, "other"
+    provider, name = "CPUExecutionProvider", "other"
 
     def __init__(self, runner: Any, change: Any) -> None:
         self.runner, self.change = runner, change
-        self.latent_dim, self.picture_shape = runner.latent_dim, runner.picture_shape
+        self.ports, self.picture_shape = runner.ports, runner.picture_shape
 
-    def __call__(self, z: np.ndarray, label: np.ndarray | None = None) -> np.ndarray:
-        return self.change(self.runner(z)).astype(np.float32)
+    def __call__(self, feed: Feed) -> np.ndarray:
+        return self.change(self.runner(feed)).astype(np.float32)
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_every_picture_counts_the_same_in_the_ratio(network: TorchRunner) -> Non
 
 def test_one_picture_for_all_explains_nothing(network: TorchRunner) -> None:
     assert check_parity(network, network, seed=0).explained == 1.0
-    mean = network(np.zeros((1, network.latent_dim), np.float32))
+    mean = network({"z": np.zeros((1, latent_dim(network.ports)), np.float32)})
     for constant in (0.0, 1.0, mean):
         grey = Other(network, lambda images, constant=constant: images * 0 + constant)
         assert check_parity(grey, network, seed=0).explained < 0.2

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ganlet import metrics
 from ganlet.data import PictureSet, load_pictures
+from ganlet.device.feed import Feed, z_port
 from ganlet.device.latents import latents
 from ganlet.report.judgement import basis, closing_words, judge, opening_lines
 from ganlet.report.wording import figure, percent
@@ -49,17 +50,16 @@ class Drawer:
     """A runner that draws the pictures of a list, one after the other."""
 
     provider = "CPUExecutionProvider"
-    classes = None
     name = "staged"
-    latent_dim = 4
+    ports = (z_port(4),)
 
     def __init__(self, pictures: Pictures) -> None:
         self.pictures = pictures
         self.picture_shape = pictures.shape[1:]
         self.order = {row.tobytes(): index for index, row in enumerate(latents(0, 0, len(pictures), 4))}
 
-    def __call__(self, z: np.ndarray, label: np.ndarray | None = None) -> np.ndarray:
-        chosen = [self.order.get(row.tobytes(), 0) for row in z]
+    def __call__(self, feed: Feed) -> np.ndarray:
+        chosen = [self.order.get(row.tobytes(), 0) for row in feed["z"]]
         return (self.pictures[chosen].astype(np.float32) / 127.5 - 1).astype(np.float32)
 
 

@@ -16,6 +16,7 @@ from ganlet.artifact import load_stage
 from ganlet.cli import app
 from ganlet.commands.open_run import OpenRun, open_pictures
 from ganlet.data import PictureSet
+from ganlet.device.feed import Feed
 from ganlet.device.latents import latents
 from ganlet.files import read_json
 from ganlet.metrics import Interval, proportion
@@ -79,17 +80,17 @@ class Changed:
     """A runner whose latents or pictures are changed on their way."""
 
     provider = "CPUExecutionProvider"
-    classes = None
     name = "changed"
 
     def __init__(self, runner: Any, kept: float = 1.0, same: bool = False) -> None:
         self.runner, self.kept, self.same = runner, kept, same
-        self.latent_dim, self.picture_shape = runner.latent_dim, runner.picture_shape
+        self.ports, self.picture_shape = runner.ports, runner.picture_shape
 
-    def __call__(self, z: np.ndarray, label: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, feed: Feed) -> np.ndarray:
+        z = feed["z"]
         centre = np.tile(latents(9, 0, 1, z.shape[1]), (len(z), 1))
         changed = centre if self.same else centre + self.kept * (z - centre)
-        return np.asarray(self.runner(changed.astype(np.float32)))
+        return np.asarray(self.runner(feed | {"z": changed.astype(np.float32)}))
 
 
 def place_of(run: Path) -> OpenRun:
@@ -152,7 +153,7 @@ def test_a_generator_of_training_pictures_is_warned_of(finished_run: Path) -> No
     assert np.array_equal(found.pixels.indices[:, 0], np.arange(80))
     (warning,) = found.warnings("generator.onnx")  # the features are still those of the teacher's own pictures
     assert "100% of its pictures are as near to a training picture in pixels" in warning
-    own = Changed(TorchRunner.of_stage(load_stage(finished_run / "teacher")))(latents(0, 0, 80, 8))
+    own = Changed(TorchRunner.of_stage(load_stage(finished_run / "teacher")))({"z": latents(0, 0, 80, 8)})
     drawn = np.clip((own + 1) * 127.5, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
     fresh = measure_memorised(drawn, "student", fidelity, reference, training, **arguments)  # type: ignore[arg-type]
     assert fresh.warnings("generator.onnx") == []

@@ -160,6 +160,10 @@ def row_shapes(ports: Ports) -> dict[str, tuple[int, ...]]:
 def check_feed(who: str, ports: Ports, feed: Mapping[str, Any]) -> int:
     """The number of rows of a feed. Raises GanletError, which names `who`, unless it fits the ports."""
     names = [port.name for port in ports]
+    if not isinstance(feed, Mapping):
+        raise GanletError(
+            f"{who} got {describe(feed)}; expected a dict of {', '.join(names)}, as ganlet.device.feed_at draws it."
+        )
     if sorted(feed) != sorted(names):
         extra = next((name for name in feed if name not in names), None)
         if extra is not None:

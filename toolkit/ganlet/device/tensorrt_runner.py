@@ -169,7 +169,7 @@ def _contract(path: Path, entry: dict[str, Any]) -> tuple[str, Contract]:
     try:
         inputs, outputs = ([*map(_info, entry[ends].items())] for ends in ("inputs", "outputs"))
         fits = entry["runtime"] in NAMES and isinstance(entry["targets"], list)
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError):
         fits = False
     if not fits:
         raise GanletError(

@@ -61,7 +61,7 @@ def about_engine(run: Path, request: Request, targets: tuple[str, ...]) -> dict[
         "made_from": {"onnx": request.model.name, "sha256": describe_file(request.model)["sha256"]},
         "versions": versions() | {request.module.replace("_", "-"): package_version(request.module)},
     }
-    return about | ({"classes": onnx["classes"]} if "classes" in onnx else {})
+    return about | {key: onnx[key] for key in ("ganlet_schema", "classes", "class_names") if key in onnx}
 
 
 def is_complete(run: Path, name: str, about: dict[str, Any]) -> bool:

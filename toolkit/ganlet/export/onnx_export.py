@@ -95,7 +95,9 @@ def finished(model: ModelProto, more: Mapping[str, str]) -> ModelProto:
 
 
 def onnx_facts(model: ModelProto) -> dict[str, Any]:
-    """What the manifest tells of an ONNX file besides its bytes: opset, IR version, inputs, outputs and classes."""
+    """What the manifest tells of an ONNX file besides its bytes: opset, IR version, inputs, outputs, classes, and a
+    schema other than the first.
+    """
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     return {
@@ -103,7 +105,9 @@ def onnx_facts(model: ModelProto) -> dict[str, Any]:
         "ir_version": model.ir_version,
         "inputs": {value.name: _port(value) for value in model.graph.input},
         "outputs": {value.name: _port(value) for value in model.graph.output},
-    } | {key: int(metadata[key]) if key == "classes" else metadata[key] for key in CLASSES if key in metadata}
+        **({"ganlet_schema": schema} if (schema := metadata.get("ganlet_schema", "1")) != "1" else {}),
+        **{key: int(metadata[key]) if key == "classes" else metadata[key] for key in CLASSES if key in metadata},
+    }
 
 
 def _port(value: onnx.ValueInfoProto) -> dict[str, Any]:

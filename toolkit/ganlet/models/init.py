@@ -18,10 +18,14 @@ def initialise(network: nn.Module, seed: int) -> None:
     """
     drawn = torch.Generator().manual_seed(seed)
     ruled: set[nn.Parameter] = set()
+    done: set[nn.Module] = set()  # parts of a module that drew its own
     for module in network.modules():
+        if module in done:
+            continue
         if hasattr(module, "draw_weights"):
             module.draw_weights(drawn)  # type: ignore[operator]
             ruled.update(module.parameters())
+            done.update(module.modules())
         elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
             weight = module.parametrizations.weight.original if hasattr(module, "parametrizations") else module.weight  # type: ignore[union-attr,index]
             weight.copy_(torch.randn(weight.shape, generator=drawn) * 0.02)  # type: ignore[union-attr,operator,arg-type]
