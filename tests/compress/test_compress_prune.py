@@ -1,6 +1,7 @@
 """Pruning: which channels go, that the rest draws what it drew with them silent, and the importances' formulas."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from ganlet.compress.importance import SCORES, channel_scores, diversity
 from ganlet.compress.prune import Rule, best_channels, narrowed, remove_channels, size_mb, zero_channels
 from ganlet.errors import GanletError
 from ganlet.models import Generator, GeneratorConfig, build_generator
-from ganlet.models.init import copy_strongest_channels
+from ganlet.models.init import copy_strongest_channels, initialise
 from ganlet.recipe import Importance
 
 CONFIG = GeneratorConfig(latent=7, widths=(12, 10, 6), strides=(2, 2, 2), kernels=(4, 4, 2), channels=3)
@@ -205,3 +206,22 @@ def test_batch_norm_scales_need_batch_norm(norm: str) -> None:
     whole = generator(GeneratorConfig.model_validate(CONFIG.model_dump() | {"norm": norm}))
     with pytest.raises(GanletError, match=f'has norm = "{norm}"; choose importance = "diversity"'):
         channel_scores(whole, "batch-norm", seed=0)
+
+
+@pytest.mark.parametrize("condition", ["concatenate", "batch-norm"])
+def test_a_silent_channel_of_a_conditional_generator_is_removed_without_a_trace(condition: Any) -> None:
+    config = GeneratorConfig(
+        latent=5, widths=(6, 4), strides=(2, 2), kernels=(4, 4), channels=1, classes=3, condition=condition
+    )
+    generator = build_generator(config).eval()
+    initialise(generator, 0)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.3)
+        norm = generator.layer1[1]
+        for weight in (norm.gain.weight, norm.bias.weight) if condition == "batch-norm" else (norm.weight, norm.bias):
+            weight[..., 2] = 0
+    cut = remove_channels(generator, [torch.tensor([0, 1, 3, 4, 5]), torch.arange(4)])
+    z, label = torch.randn(7, 5, generator=torch.Generator().manual_seed(2)), torch.arange(7) % 3
+    assert cut.config.widths == (5, 4)
+    torch.testing.assert_close(cut(z, label), generator(z, label), rtol=1e-5, atol=1e-6)

@@ -120,7 +120,14 @@ def sample(
     start: Annotated[int | None, typer.Option("--start", help="Index of the first picture; 0 unless told.")] = None,
     indices: Annotated[str | None, typer.Option("--indices", help="Which pictures, such as 0-9,17,100-.")] = None,
     grid: Annotated[bool, typer.Option("--grid", help="Also write grid.png, a sheet of the first 64.")] = False,
-    label: Annotated[int | None, typer.Option("--label", help="Class of a conditional generator.")] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", help="Class of a conditional generator, by number or name; else any."),
+    ] = None,
+    code: Annotated[
+        str | None,
+        typer.Option("--code", help="Codes of a generator that takes them, such as 0.5,-1; else any."),
+    ] = None,
     provider: Annotated[
         str, typer.Option("--provider", help="auto, cpu, cuda, openvino, ...: see the doctor.")
     ] = "auto",
@@ -155,6 +162,7 @@ def sample(
         count=count,
         indices=indices,
         label=label,
+        code=code,
         grid=grid,
         picture_format=picture_format,
         quality=quality,

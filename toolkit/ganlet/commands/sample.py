@@ -16,7 +16,7 @@ from ganlet.commands.fid.artifacts import open_sampler
 from ganlet.device import Sampler
 from ganlet.device.movies import check_movie, write_movie
 from ganlet.device.pictures import FORMATS, encode_jpeg, to_rgb, write_pictures
-from ganlet.errors import GanletError, words_of
+from ganlet.errors import GanletError, shortened, words_of
 from ganlet.files import FULL
 from ganlet.observer import Observer
 
@@ -41,7 +41,10 @@ class Wanted:
     count: int | None = None
     indices: str | None = None
     """Such as `0-9,17,100-`, instead of `start`."""
-    label: int | None = None
+    label: str | None = None
+    """A class, by its number or its name."""
+    code: str | None = None
+    """Such as `0.5,-1`."""
     grid: bool = False
     picture_format: str = "png"
     quality: int = 90
@@ -68,10 +71,23 @@ def sample(artifact: Path, wanted: Wanted, observer: Observer) -> dict[str, Any]
     ran_on = {"provider": sampler.runner.provider}
     if wanted.walk is not None:
         return _walk(sampler, indices, wanted, observer) | ran_on
-    pictures = sampler.pictures(indices, seed=wanted.seed, label=wanted.label)
+    pictures = sampler.pictures(indices, seed=wanted.seed, label=wanted.label, code=codes_of(wanted.code))
     if wanted.raw:
         return {"pictures": pipe(picture for _, picture in pictures)} | ran_on
     return _folder(pictures, _count(indices), wanted, observer) | ran_on
+
+
+def codes_of(text: str | None) -> list[float] | None:
+    """`0.5,-1` as numbers. Raises GanletError for what is none, or lies outside [-1, 1]."""
+    if text is None:
+        return None
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(-1 <= number <= 1 for number in numbers):
+        raise GanletError(f"Got --code {shortened(text)}; expected numbers from -1 to 1, such as 0.5,-1.")
+    return numbers
 
 
 def parse_indices(text: str) -> tuple[range, ...]:
@@ -171,7 +187,9 @@ def _folder(
 
 def _walk(sampler: Sampler, indices: Sequence[range], wanted: Wanted, observer: Observer) -> dict[str, Any]:
     assert wanted.walk is not None
-    drawn = sampler.walk(indices, seed=wanted.seed, frames=wanted.frames, label=wanted.label)
+    drawn = sampler.walk(
+        indices, seed=wanted.seed, frames=wanted.frames, label=wanted.label, code=codes_of(wanted.code)
+    )
     if wanted.piped:
         return {"frames": pipe(drawn)}
     count = _count(indices) * wanted.frames

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlet.device.latents import codes, labels, latents
-from ganlet.errors import GanletError
+from ganlet.errors import GanletError, shortened
 
 Feed = dict[str, NDArray[Any]]
 NAMES = ("z", "label", "code", "picture")
 """Every port that there is, in the order in which an exported file has them."""
+MOST_DIGITS = 20  # of a class number: Python reads no more than some thousand
 ROW_AXES = {"z": 1, "label": 0, "code": 1, "picture": 3}
 DTYPES: dict[str, type[np.generic]] = {"z": np.float32, "label": np.int64, "code": np.float32, "picture": np.float32}
 
@@ -81,9 +82,10 @@ class Port:
                 f"Got the label {wanted!r}; the nearest of the {classes} classes is {nearest!r}, or give 0 to "
                 f"{classes - 1}."
             )
-        if not 0 <= int(wanted) < classes:
-            raise GanletError(f"Got label {int(wanted)}; expected 0 to {classes - 1}.")
-        return int(wanted)
+        number = int(wanted) if len(str(wanted)) <= MOST_DIGITS else classes
+        if not 0 <= number < classes:
+            raise GanletError(f"Got label {shortened(str(wanted), MOST_DIGITS)}; expected 0 to {classes - 1}.")
+        return number
 
     def checked(self, array: Any, count: int, who: str) -> NDArray[Any]:
         """`array`, if it holds `count` rows of this port. Raises GanletError, which names `who`, else."""
