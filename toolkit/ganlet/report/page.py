@@ -13,6 +13,7 @@ from PIL import Image
 from ganlet.errors import GanletError, printable
 from ganlet.files import read_json, write_text
 from ganlet.report import judgement, wording
+from ganlet.report.classes import class_table
 from ganlet.report.document import PAGE, Json, interval, metrics, number, read_report, rows, stages, table, words
 from ganlet.report.freezing import freezing_rows, read_freezing
 from ganlet.report.memory_page import memory_section
@@ -122,6 +123,7 @@ def _context(run: Path, report: Json) -> dict[str, Any]:
         "trust": [p for p in (_picture(run / "samples" / f"{n}.png", t, a) for n, t, a in TRUST) if p],
         "variety": variety_rows(report),
         "memorisation": memorisation_rows(report),
+        "classes": class_table(report),
         "evaluations": {name: _evaluation(stage) for name, stage in stages(report).items()},
         "stages": {name: _stage(stage) for name, stage in stages(report).items()},
         "logs": [_log(run, name, stage) for name, stage in stages(report).items()],

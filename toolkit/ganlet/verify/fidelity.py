@@ -42,8 +42,8 @@ class Reference:
         """
         if self.pictures.labels is None:
             return None
-        own = self.pictures.labels[self.indices]
-        order = permutation(samples, Draw.ORDER, samples)  # sub-folders come sorted, and some look at the first few
+        own = np.sort(self.pictures.labels[self.indices])
+        order = permutation(samples, Draw.ORDER, samples)  # some look at the first few alone
         return np.asarray(own[order * len(own) // samples], np.int64)
 
     def chunks(self) -> Iterator[NDArray[np.uint8]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ganlet.device import Sampler
 from ganlet.device.feed import find_port
@@ -29,8 +30,20 @@ def write_samples(folder: Path, runners: Mapping[str, Runner], reference: Refere
             shown = range(min(label.classes or 1, MOST_CLASSES))
             images = np.concatenate([sampler.images(0, SHEET_COLUMNS, seed, label=number) for number in shown])
         write_bytes(folder / f"{name}.png", encode_png(grid(images, columns=SHEET_COLUMNS)))
-    real = np.asarray(reference.pictures.pictures[reference.indices[:SHEET]]).transpose(0, 2, 3, 1)
+    by_class = any(find_port(runner.ports, "label") is not None for runner in runners.values())
+    real = np.asarray(reference.pictures.pictures[_shown(reference, by_class)]).transpose(0, 2, 3, 1)
     write_bytes(folder / "data.png", encode_png(grid(real, columns=SHEET_COLUMNS)))
+
+
+def _shown(reference: Reference, by_class: bool) -> NDArray[np.int64]:
+    """Which pictures of the data are shown: the first ones, or the first of each class, as often as the rarest has."""
+    labels = reference.pictures.labels
+    if not by_class or labels is None:
+        return reference.indices[:SHEET]
+    own = labels[reference.indices]
+    rows = [reference.indices[own == number][:SHEET_COLUMNS] for number in np.unique(own)[:MOST_CLASSES]]
+    alike = min(map(len, rows))
+    return np.concatenate([row[:alike] for row in rows]) if alike == SHEET_COLUMNS else reference.indices[:SHEET]
 
 
 def write_maps(folder: Path, fidelity: FidelityResult, memorised: Memorised | None, seed: int) -> None:
