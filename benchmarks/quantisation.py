@@ -41,7 +41,7 @@ from ganlet.metrics import Fidelity, compare, extract, feature_net, paired_chang
 from ganlet.models import Generator, build_generator
 from ganlet.recipe import Quantize, Recipe, load_recipe, parse_recipe
 from ganlet.training.load import load_generator
-from ganlet.training.plan import generator_config
+from ganlet.training.plan import Ends, generator_config
 from ganlet.ui import Terminal
 from ganlet.verify.fidelity import choose_reference
 
@@ -57,7 +57,7 @@ def source_stage(run: Path, recipe: Recipe, work: Path) -> Stage:
     held = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in onnx.load(path).graph.initializer}
     network, latent = recipe.distill or recipe.teacher, held["layer1.0.weight"].shape[0]
     assert network is not None
-    config = generator_config(network, latent, recipe.data.channels).model_copy(update={"norm": "none"})
+    config = generator_config(network, Ends(latent, recipe.data.channels)).model_copy(update={"norm": "none"})
     generator = build_generator(config)
     generator.load_state_dict({name: held[name] for name in generator.state_dict()})
     networks = {"generator": (GENERATOR, config.model_dump(mode="json"), generator.state_dict())}

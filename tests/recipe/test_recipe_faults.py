@@ -64,9 +64,9 @@ def test_every_fault_is_listed_at_once(tables: Tables) -> None:
         ("teacher.train.nn_critic", "did you mean n_critic?"),
         ("distill.fromm", "did you mean from?"),
         ("distill.train.lr_crit", "did you mean lr_critic?"),
-        ("teacher.critic.qqqqqq", "valid are widths, norm, spectral"),
+        ("teacher.critic.qqqqqq", "valid are widths, norm, spectral, condition"),
         ("teacher.Critic", "did you mean critic?"),
-        ("teacher.critic.Critic", "valid are widths, norm, spectral"),
+        ("teacher.critic.Critic", "valid are widths, norm, spectral, condition"),
     ],
 )
 def test_unknown_keys_name_the_nearest_valid_one(tables: Tables, path: str, hint: str) -> None:

@@ -4,10 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ganlet.artifact import FORECAST, STAGE_OF_STEP, Stage, find_stage, load_stage
 from ganlet.commands import earlier_stages
 from ganlet.commands.preflight import is_complete, is_recipe_of, preflight, with_feature_net
-from ganlet.data import Batches, PictureSet, load_pictures
+from ganlet.data import Batches, PictureSet, load_pictures, require_classes
 from ganlet.errors import GanletError
 from ganlet.files import write_json
 from ganlet.leftovers import remove_leftovers
@@ -42,7 +45,15 @@ class OpenRun:
                 f"[data] gave {len(pictures)} picture{'s' * (len(pictures) != 1)}, expected {LEAST_PICTURES} or more, "
                 "so that a distance can be measured in the end; add pictures."
             )
-        return cls(recipe, run, pictures, observer)
+        opened = cls(recipe, run, pictures, observer)
+        if recipe.teacher is not None and recipe.teacher.classes is not None:
+            require_classes(pictures, opened.trained_on, recipe.teacher.classes)
+        return opened
+
+    @property
+    def trained_on(self) -> NDArray[np.int64]:
+        """Indices of the pictures that training sees."""
+        return self.pictures.split(self.recipe.data.holdout, self.recipe.data.seed)[0]
 
     def keep_recipe(self) -> None:
         """Write RUN/recipe.toml, by which the run is verified from now on; call it once nothing can be refused."""
@@ -51,9 +62,8 @@ class OpenRun:
 
     def batches(self, train: Train) -> Batches:
         """The training pictures in the seeded, endless order of one stage."""
-        data = self.recipe.data
-        indices, _ = self.pictures.split(data.holdout, data.seed)
-        return Batches(self.pictures, indices, batch=train.batch, seed=self.recipe.run.seed, flip=data.flip)
+        seed, flip = self.recipe.run.seed, self.recipe.data.flip
+        return Batches(self.pictures, self.trained_on, batch=train.batch, seed=seed, flip=flip)
 
     def key(self, section: str, train: Train, **more: str) -> Basis:
         """What a training stage depends on: its section, the pictures, and the net that it is evaluated with."""
@@ -78,10 +88,9 @@ class OpenRun:
         from ganlet.verify import DistanceToData
 
         recipe = self.recipe
-        indices, _ = self.pictures.split(recipe.data.holdout, recipe.data.seed)
         return DistanceToData(
             self.pictures,
-            indices,
+            self.trained_on,
             net_name=recipe.verify.features,
             samples=train.evaluate_samples,
             seed=recipe.run.seed,
@@ -117,6 +126,9 @@ class OpenRun:
         went_on_from = earlier_stages.begin(folder, basis, plan, self.observer.say)
         if plan.train.amp != "off" and place_of(device) == "cpu":
             self.observer.say(f"{plan.stage}: amp = {plan.train.amp} is for CUDA, on {device} this trains in fp32")
+        if plan.generator.classes is not None:
+            require_classes(self.pictures, self.trained_on, plan.generator.classes)
+            plan = plan.with_class_names(self.pictures.label_names)
         plan = with_feature_net(plan, self.recipe)
         predicted = forecast(plan, place_of(device))
         write_json(folder / FORECAST, predicted.as_json())

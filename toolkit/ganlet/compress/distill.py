@@ -9,7 +9,7 @@ from ganlet.models import Critic, Generator, GeneratorConfig, copy_strongest_cha
 from ganlet.models.init import can_start_from
 from ganlet.recipe import Distill, Recipe
 from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
-from ganlet.training.plan import Fill, Plan, critic_config, generator_config, random_weights
+from ganlet.training.plan import Ends, Fill, Plan, critic_config, generator_config, random_weights
 from ganlet.training.steps import distillation_step
 
 
@@ -19,9 +19,10 @@ def distill_plan(recipe: Recipe, source: Stage) -> Plan:
     require_same_pictures(recipe, source)
     teacher = generator_config_of(source)
     student = student_config(distill, teacher)
-    critic = (
-        critic_config_of(source) if distill.critic == "teacher" else critic_config(distill.critic, teacher.channels)
-    )
+    if distill.critic == "teacher":
+        critic = critic_config_of(source)
+    else:
+        critic = critic_config(distill.critic, teacher.channels, teacher.classes)
     require_penalty_is_valid(distill.loss, critic, source)
     if distill.init == "teacher":
         require_importance(distill.importance, teacher)
@@ -52,7 +53,8 @@ def student_config(distill: Distill, teacher: GeneratorConfig) -> GeneratorConfi
         shape = {"strides": teacher.strides, "kernels": teacher.kernels}
         widths = tuple(max(1, round(distill.width * width)) for width in teacher.widths)
         distill = distill.model_copy(update=shape | {"widths": widths})
-    return generator_config(distill, teacher.latent, teacher.channels)
+    ends = Ends(teacher.latent, teacher.channels, teacher.classes, teacher.class_names)
+    return generator_config(distill, ends)
 
 
 def distill_weights(recipe: Recipe, source: Stage) -> Fill:

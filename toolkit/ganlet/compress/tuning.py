@@ -54,7 +54,8 @@ def _critic_for(tune: Tune, whole: Stage) -> CriticConfig:
     """The whole's own. A generator that was imported without one has the least there is, where nothing asks it."""
     if "critic" in whole.config or tune.needs_critic:
         return critic_config_of(whole)
-    return CriticConfig(widths=(1,), channels=generator_config_of(whole).channels)
+    generator = generator_config_of(whole)
+    return CriticConfig(widths=(1,), channels=generator.channels, classes=generator.classes)
 
 
 def tune_weights(generator: Generator, whole: Stage, current: Stage) -> Fill:

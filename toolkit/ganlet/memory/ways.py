@@ -72,7 +72,12 @@ def distilled(recipe: Recipe, plan: Plan) -> Way:
     """A student of half the widths that learns from this very teacher and a critic like the teacher's."""
     teacher = plan.generator
     widths = tuple(max(1, width // STUDENT_SHARE) for width in teacher.widths)
-    critic = Critic(widths=plan.critic.widths, norm=plan.critic.norm, spectral=plan.critic.spectral)
+    critic = Critic(
+        widths=plan.critic.widths,
+        norm=plan.critic.norm,
+        spectral=plan.critic.spectral,
+        condition=plan.critic.condition,
+    )
     loss = "non-saturating" if plan.section.loss == "wgan-gp" else plan.section.loss
     section = Distill.model_validate(
         {
@@ -82,6 +87,7 @@ def distilled(recipe: Recipe, plan: Plan) -> Way:
             "kernels": teacher.kernels,
             "norm": teacher.norm,
             "spectral": teacher.spectral,
+            "condition": teacher.condition,
             "critic": critic,
             "loss": loss,
             "train": plan.train.model_copy(update={"n_critic": 1}),

@@ -90,6 +90,8 @@ def _student_faults(distill: Distill) -> Iterator[str]:
 
 
 def _network_faults(name: str, network: Network, data: Data | None) -> Iterator[str]:
+    if network.condition == "batch-norm" and network.norm != "batch":
+        yield f'{name}.condition: batch-norm needs norm = "batch", got "{network.norm}"; use concatenate'
     depth = len(network.widths)
     if depth == 0:  # a student by a fraction of its teacher's widths
         return

@@ -156,6 +156,8 @@ class Critic(Section):
     norm: Norm = "none"
     spectral: bool = True
     """Spectral normalisation of every convolution."""
+    condition: Literal["concatenate", "projection"] = "projection"
+    """How a conditional critic is shown the label: as maps beside the colours, or by a product with its last maps."""
 
 
 class Network(Section):
@@ -172,6 +174,9 @@ class Network(Section):
     block: Block = "transposed"
     """How the hidden layers after the first scale up: a transposed convolution, a depthwise-separable one (a kernel a
     channel, then 1 x 1), or a nearest-neighbour resize and a convolution of the odd kernel (4 becomes 3)."""
+    condition: Literal["concatenate", "batch-norm"] = "concatenate"
+    """How the label of a conditional generator enters: as a vector beside the latent, or by a gain and a bias of each
+    class in every batch norm."""
 
     @property
     def all_strides(self) -> tuple[int, ...]:
@@ -190,6 +195,8 @@ class Teacher(Network):
     family: Literal["dcgan"] = "dcgan"
     latent: Annotated[int, Field(ge=1, le=4096)] = 100
     """Numbers in a latent z."""
+    classes: Annotated[int, Field(ge=2, le=2**16)] | None = None
+    """Classes of the pictures, which the generator is then asked for by a label; none unless told."""
     loss: Loss = "non-saturating"
     critic: Critic
     train: Train = Train()

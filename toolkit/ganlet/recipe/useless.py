@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ganlet.recipe.compressing import Distill, Lessons
-from ganlet.recipe.sections import Data, Export, Train
+from ganlet.recipe.sections import Data, Export, Teacher, Train
 
 ENGINES = {"trt-rtx", "tensorrt"}
 
@@ -21,6 +21,7 @@ def useless_keys(sections: dict[str, Any]) -> Iterator[str]:
         yield from _of_data(data)
     if export is not None and export.gpus and not ENGINES & set(export.targets):
         yield f"export.gpus: engines alone are built for a card; remove it, or add {' or '.join(sorted(ENGINES))}"
+    yield from _of_no_classes(sections.get("teacher"))
     if distill is not None and distill.init == "random" and distill.importance != _default(Distill, "importance"):
         yield 'distill.importance: random weights have no channels to choose from; remove it, or set init = "teacher"'
     stages = [(name, sections.get(name)) for name in ("teacher", "transfer", "distill")]
@@ -37,6 +38,14 @@ def _of_data(data: Data) -> Iterator[str]:
         yield f'data.count: source = "{data.source}" takes all of its pictures; remove it'
     if data.source != "folder" and data.skip_bad:
         yield f'data.skip_bad: source = "{data.source}" has no bad pictures; remove it'
+
+
+def _of_no_classes(teacher: Teacher | None) -> Iterator[str]:
+    if teacher is None or teacher.classes is not None:
+        return
+    for name, section in (("teacher", teacher), ("teacher.critic", teacher.critic)):
+        if section.condition != _default(type(section), "condition"):
+            yield f"{name}.condition: there are no classes; remove it, or set teacher.classes"
 
 
 def _of_no_critic(name: str, lessons: Lessons) -> Iterator[str]:

@@ -62,6 +62,11 @@ class Plan:
         """The same plan with other values in its [train] section, such as another batch."""
         return replace(self, section=self.section.model_copy(update={"train": self.train.model_copy(update=changes)}))
 
+    def with_class_names(self, names: tuple[str, ...]) -> "Plan":
+        """The same plan with the names of the classes in the generator's config; the data's are the ones that count."""
+        told = names != tuple(map(str, range(len(names))))  # names that are the numbers themselves tell nothing
+        return replace(self, generator=self.generator.model_copy(update={"class_names": names if told else ()}))
+
     def thawed(self) -> "Plan":
         """The same plan as its last phase has it, in which the most layers learn: what memory has to be there for."""
         frozen = (max(0, count - len(self.unfreeze)) for count in (self.freeze_generator, self.freeze_critic))
@@ -75,23 +80,43 @@ def planned_stage(plan: Plan) -> Stage:
     return Stage(Path(plan.stage), {"stage": plan.stage, **networks})
 
 
-def generator_config(network: recipes.Network, latent: int, channels: Literal[1, 3]) -> GeneratorConfig:
+@dataclass(frozen=True)
+class Ends:
+    """What a recipe's generator takes and gives, beside its network."""
+
+    latent: int
+    channels: Literal[1, 3]
+    classes: int | None = None
+    class_names: tuple[str, ...] = ()
+
+
+def generator_config(network: recipes.Network, ends: Ends) -> GeneratorConfig:
     """The config of a generator that a recipe describes."""
     return GeneratorConfig(
-        latent=latent,
+        latent=ends.latent,
         widths=network.widths,
         strides=network.all_strides,
         kernels=network.all_kernels,
-        channels=channels,
+        channels=ends.channels,
         norm=network.norm,
         spectral=network.spectral,
         block=network.block,
+        classes=ends.classes,
+        class_names=ends.class_names,
+        condition=network.condition,
     )
 
 
-def critic_config(critic: recipes.Critic, channels: Literal[1, 3]) -> CriticConfig:
+def critic_config(critic: recipes.Critic, channels: Literal[1, 3], classes: int | None) -> CriticConfig:
     """The config of a critic that a recipe describes."""
-    return CriticConfig(widths=critic.widths, channels=channels, norm=critic.norm, spectral=critic.spectral)
+    return CriticConfig(
+        widths=critic.widths,
+        channels=channels,
+        norm=critic.norm,
+        spectral=critic.spectral,
+        classes=classes,
+        condition=critic.condition,
+    )
 
 
 def teacher_plan(recipe: recipes.Recipe) -> Plan:
@@ -101,8 +126,8 @@ def teacher_plan(recipe: recipes.Recipe) -> Plan:
         raise GanletError(f"Recipe {recipe.run.name} has no [teacher] section; add one, or run the stages that it has.")
     return Plan(
         stage="teacher",
-        generator=generator_config(teacher, teacher.latent, recipe.data.channels),
-        critic=critic_config(teacher.critic, recipe.data.channels),
+        generator=generator_config(teacher, Ends(teacher.latent, recipe.data.channels, teacher.classes)),
+        critic=critic_config(teacher.critic, recipe.data.channels, teacher.classes),
         section=teacher,
         step=adversarial_step,
     )

@@ -1,13 +1,13 @@
 """Weights from elsewhere: a state dict becomes a stage of a run. Files are untrusted: no pickled objects are loaded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from ganlet.artifact import CONFIG, CRITIC, GENERATOR, Stage, is_stage, save_stage
 from ganlet.commands.import_weights.choosing import Candidate, Role, Shapes, candidates, choose, misfits
@@ -16,10 +16,12 @@ from ganlet.commands.import_weights.reading import read_content
 from ganlet.errors import GanletError
 from ganlet.files import sha256_file
 from ganlet.models import build_critic, build_generator
+from ganlet.models.blocks import LabelVectors
 from ganlet.recipe import Critic, Distill, Recipe, Teacher, load_recipe, save_recipe
-from ganlet.training.plan import critic_config, generator_config
+from ganlet.training.plan import Ends, critic_config, generator_config
 
 FIRST_WEIGHT = "layer1.0.weight"
+CLASS_WEIGHTS = ("embedding.weight", "layer1.1.gain.weight")
 SHOWN = 5  # names in a message
 Build = Callable[[Candidate], nn.Module]
 """The network that a candidate would be of. Raises GanletError where it cannot be any."""
@@ -159,7 +161,7 @@ def _generator_of(section: Teacher | Distill, recipe: Recipe, path: Path) -> Bui
     def build(candidate: Candidate) -> nn.Module:
         # A teacher's latent stands in the recipe, a student's is its teacher's; ConvTranspose2d: (latent, out, k, k)
         if isinstance(section, Teacher):
-            latent = section.latent
+            latent, classes = section.latent, section.classes
         else:
             first = candidate.tensors.get(FIRST_WEIGHT)
             if first is None or first.dim() != 4:
@@ -168,9 +170,10 @@ def _generator_of(section: Teacher | Distill, recipe: Recipe, path: Path) -> Bui
                     f"{path} has no {FIRST_WEIGHT} of four dimensions but {names}; expected a Ganlet or base-work "
                     "generator."
                 )
-            latent = int(first.shape[0])
+            latent, classes = int(first.shape[0]), classes_of(candidate.tensors)
+            latent -= LabelVectors.length(classes) if classes and section.condition == "concatenate" else 0
         try:
-            return build_generator(generator_config(section, latent, recipe.data.channels))
+            return build_generator(generator_config(section, Ends(latent, recipe.data.channels, classes)))
         except ValidationError as error:
             raise GanletError(
                 f"{path} reads latents of {latent} numbers, which no generator can; give the weights of another one."
@@ -179,11 +182,18 @@ def _generator_of(section: Teacher | Distill, recipe: Recipe, path: Path) -> Bui
     return build
 
 
+def classes_of(tensors: Mapping[str, Tensor]) -> int | None:
+    """The number of classes of a generator's state dict, by its label vectors or its first conditional norm."""
+    rows = next((tensors[name] for name in CLASS_WEIGHTS if name in tensors), None)
+    return None if rows is None else len(rows)
+
+
 def _take_critic(
     section: Critic, recipe: Recipe, weights: Path, in_file: list[Candidate], path: Path | None
 ) -> Taken | str:
     """The critic of its own file, or that which lies beside the generator; else what there is to say, or nothing."""
-    config = critic_config(section, recipe.data.channels)
+    classes = recipe.teacher.classes if recipe.teacher is not None else None
+    config = critic_config(section, recipe.data.channels, classes)
 
     def build(candidate: Candidate) -> nn.Module:
         return build_critic(config)
