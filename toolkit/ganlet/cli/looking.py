@@ -89,6 +89,10 @@ def fid(
     kid: Annotated[bool, typer.Option("--kid", help="Also the kernel distance.")] = False,
     prdc: Annotated[bool, typer.Option("--prdc", help="Also precision, recall, density and coverage.")] = False,
     extrapolate: Annotated[bool, typer.Option("--extrapolate", help="Also for infinitely many pictures.")] = False,
+    divergences: Annotated[bool, typer.Option("--divergences", help="Also KL and JS divergence, in nats.")] = False,
+    inception_score: Annotated[
+        bool, typer.Option("--inception-score", help="Also the Inception score; takes inception features.")
+    ] = False,
     samples: Annotated[int | None, typer.Option("--samples", help="Pictures drawn (5,000), or the most taken.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Which pictures are drawn.")] = 0,
     size: Annotated[
@@ -113,6 +117,8 @@ def fid(
         kid=kid,
         prdc=prdc,
         extrapolate=extrapolate,
+        divergences=divergences,
+        inception_score=inception_score,
         samples=samples,
         seed=seed,
         size_px=size,
