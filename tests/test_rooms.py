@@ -82,6 +82,8 @@ MAY_IMPORT = {
         "report",
     }
     | {"commands.freeze", "commands.open_run"},
+    "commands.likelihood": GROUND
+    | {"artifact", "data", "metrics", "models", "observer", "commands.open_run", "recipe", "training", "verify"},
     "commands.sample": GROUND | {"device", "commands.fid", "observer"},
     "ui": {"errors", "observer"},
 }
