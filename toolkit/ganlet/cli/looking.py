@@ -181,11 +181,14 @@ def doctor(as_json: Json = False) -> None:
 
     Example: ganlet doctor
     """
-    from ganlet.commands.doctor import examine, table
+    from ganlet.commands.doctor import examine, table, unverified_lines
+    from ganlet.device.not_verified import NOT_VERIFIED
 
     findings = examine()
     print_tables(table(findings))
     conflicts = [finding.name for finding in findings if finding.status == "conflict"]
-    finish(as_json, {"findings": [finding.as_json() for finding in findings], "conflicts": conflicts}, "")
+    document = {"findings": [finding.as_json() for finding in findings], "conflicts": conflicts}
+    document |= {"not_verified": [item.as_json() for item in NOT_VERIFIED]}
+    finish(as_json, document, *unverified_lines())
     if conflicts:
         raise typer.Exit(EXIT_ERROR)
