@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ganlet.recipe import Recipe, parse_recipe
-from support import TINY, Answer, Silent
+from support import TINY, Answer, Silent, seeded_inception
 
 # Tiny networks gain nothing from a second thread, and tests run in two processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -96,6 +96,17 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "tiny"
     run_recipe(parse_recipe(copy.deepcopy(TINY)), folder, Silent())
     return folder
+
+
+@pytest.fixture(scope="session")
+def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A weights file of Inception for pytorch-fid and for Ganlet, or a skip where pytorch-fid is not installed."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("pytorch_fid.inception", reason="pytorch-fid or torchvision is not installed")
+    path = tmp_path_factory.mktemp("weights") / "seeded.pth"
+    torch.save(seeded_inception(), path)
+    yield path
+    path.unlink()
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ganlet.export.web import GLUE, LOADER, WASM
 from ganlet.files import sha256_file
 
@@ -76,3 +78,27 @@ def expect_refused(answer: Answer, *words: str) -> None:
     assert len(faults) == 1 and "Traceback" not in err and not out, answer
     for word in words:
         assert word in err, answer
+
+
+def seeded_inception(seed: int = 0) -> Any:
+    """State dict with the names and shapes of pytorch-fid's weights, scaled so that features stay of order one."""
+    import torch
+    from pytorch_fid import inception
+
+    with pytest.MonkeyPatch.context() as patch:  # its own constructor, without the download
+        patch.setattr(inception, "load_state_dict_from_url", lambda *args, **kwargs: {})
+        patch.setattr(torch.nn.Module, "load_state_dict", lambda *args, **kwargs: None)
+        net = inception.fid_inception_v3()
+    generator = torch.Generator().manual_seed(seed)
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            fan_in = module.weight[0].numel()
+            module.weight.data.normal_(0, (2 / fan_in) ** 0.5, generator=generator)
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+            module.weight.data.uniform_(0.7, 1.3, generator=generator)
+            module.bias.data.normal_(0, 0.2, generator=generator)
+        elif isinstance(module, torch.nn.Linear):
+            module.weight.data.normal_(0, 0.02, generator=generator)
+    return net.state_dict()

@@ -3,13 +3,19 @@
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from ganlet.commands import conflicts
-from ganlet.commands.conflicts import find_conflicts, fits, wrong_torchvision, wrong_versions
+from ganlet.commands.conflicts import find_conflicts, wrong_torchvision, wrong_versions
 
 
 def test_this_environment_has_no_conflict() -> None:
     assert find_conflicts() == []
+
+
+def environment(monkeypatch: pytest.MonkeyPatch, requirements: list[str], versions: dict[str, str]) -> None:
+    monkeypatch.setattr(conflicts.metadata, "requires", lambda name: requirements)
+    monkeypatch.setattr(conflicts, "_installed", versions.get)
 
 
 @pytest.mark.parametrize(
@@ -19,21 +25,23 @@ def test_this_environment_has_no_conflict() -> None:
         ("1.21.0", ">=1.21", True),
         ("1.20.9", ">=1.21", False),
         ("1.3", ">=1.21", False),  # numbers, not letters
+        ("1.21rc1", ">=1.21", False),
+        ("1.22rc1", ">=1.21", True),
         ("2.14.1+cu130", ">=2.9", True),
         ("1.9.2", ">=1.7,<2", True),
         ("2.0.0", ">=1.7,<2", False),
         ("2.0rc1", "<2", False),
         ("0.3", "", True),
-        ("7", "!=7", True),
+        ("7", "!=7", False),
+        ("7.1", "~=7.0", True),
+        ("unknown", ">=1", True),  # nothing can be said of it
     ],
 )
-def test_bounds_are_compared_by_their_numbers(version: str, wanted: str, met: bool) -> None:
-    assert fits(version, wanted) is met
-
-
-def environment(monkeypatch: pytest.MonkeyPatch, requirements: list[str], versions: dict[str, str]) -> None:
-    monkeypatch.setattr(conflicts.metadata, "requires", lambda name: requirements)
-    monkeypatch.setattr(conflicts, "_installed", versions.get)
+def test_versions_are_compared_by_their_numbers(
+    version: str, wanted: str, met: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(monkeypatch, [f"package{wanted}"], {"package": version})
+    assert (wrong_versions() == []) is met
 
 
 def test_an_old_onnx_is_named_with_the_reason_and_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +76,7 @@ def test_a_copy_of_the_source_has_no_bounds(monkeypatch: pytest.MonkeyPatch) -> 
 def test_torchvision_for_another_torch_is_imported_to_find_out(
     torch: str, vision: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(conflicts, "_build", {"torch": torch, "torchvision": vision}.get)
+    monkeypatch.setattr(conflicts, "_build", {"torch": Version(torch), "torchvision": Version(vision)}.get)
     package = tmp_path / "torchvision"
     package.mkdir()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -87,7 +95,8 @@ def test_torchvision_for_another_torch_is_imported_to_find_out(
 def test_a_pair_that_looks_right_is_not_imported(
     torch: str | None, vision: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conflicts, "_build", {"torch": torch, "torchvision": vision}.get)
+    builds = {"torch": torch and Version(torch), "torchvision": vision and Version(vision)}
+    monkeypatch.setattr(conflicts, "_build", builds.get)
     monkeypatch.setattr(conflicts.subprocess, "run", lambda *_, **__: pytest.fail("imported"))
     assert wrong_torchvision() == []
 
@@ -95,5 +104,5 @@ def test_a_pair_that_looks_right_is_not_imported(
 def test_builds_are_read_from_the_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import torch
 
-    assert conflicts._build("torch") == torch.__version__
+    assert conflicts._build("torch") == Version(torch.__version__)
     assert conflicts._build("no_such_package") is None

@@ -113,6 +113,13 @@ def test_clusters_are_found_and_shrink_to_points() -> None:
     assert within_share(only, centres).value == 0.0
 
 
+def test_clusters_are_the_same_for_the_same_seed_and_there_are_enough_of_few_pictures() -> None:
+    rows = np.random.default_rng(0).standard_normal((300, 5)).astype(np.float32)
+    np.testing.assert_array_equal(cluster_centres(rows, 8, 2**40), cluster_centres(rows, 8, 2**40))
+    assert (cluster_centres(rows, 8, 1) != cluster_centres(rows, 8, 2)).any()
+    assert cluster_centres(np.ones((12, 5), np.float32), 10).tolist() == [[1.0] * 5] * 10  # without a warning
+
+
 def test_duplicate_rate_of_constructed_sets() -> None:
     random = np.random.default_rng(0)
     data = random.standard_normal((400, 8))

@@ -7,7 +7,16 @@ import scipy.stats
 
 from ganlet.errors import GanletError
 from ganlet.metrics import Moments, moments
-from ganlet.metrics.divergence import gaussian_js, gaussian_kl, histogram_js, histogram_kl
+from ganlet.metrics.divergence import (
+    bins_of,
+    gaussian_js,
+    gaussian_kl,
+    gaussian_kl_of_chance,
+    histogram_js,
+    histogram_js_influence,
+    histogram_kl,
+    histogram_kl_influence,
+)
 
 
 def gaussian(mean: list[float], covariance: list[list[float]]) -> Moments:
@@ -29,6 +38,44 @@ def test_empty_bins_and_disjoint_histograms() -> None:
     assert histogram_kl(p, q) == np.inf and histogram_kl(p, p) == 0.0 and histogram_js(p, p) == 0.0
     np.testing.assert_allclose(histogram_js(p, q), np.log(2))
     np.testing.assert_allclose(histogram_kl(np.array([1, 0]), np.array([1, 1])), np.log(2))
+
+
+def test_pictures_are_counted_by_the_clusters_of_the_data() -> None:
+    corners = np.eye(4)[np.repeat(np.arange(4), 20)] * 10 + np.random.default_rng(0).standard_normal((80, 4)) * 0.1
+    some = corners[[*range(30), *range(20, 50)]]  # 20 + 10 + 20 + 10 of the four, and 10 of the second again
+    of_some, of_data = bins_of(some, corners)
+    assert np.bincount(of_data).tolist() == [20] * 4
+    expected = np.bincount(np.argmax(some, axis=1))
+    assert sorted(np.bincount(of_some, minlength=4)) == sorted([*expected, *[0] * (4 - len(expected))])
+    same, twins = bins_of(np.ones((5, 3)), np.ones((50, 3)))  # one cluster is left of two that are the same
+    assert same.tolist() == [0] * 5 and twins.tolist() == [0] * 50
+    with pytest.raises(GanletError, match="2 and 3 features"):
+        bins_of(np.ones((5, 2)), np.ones((50, 3)))
+
+
+@pytest.mark.parametrize("influence", [histogram_kl_influence, histogram_js_influence])
+def test_influence_on_a_histogram_is_the_derivative_by_a_picture_s_weight(influence) -> None:  # type: ignore[no-untyped-def]
+    a, b = np.array([0, 0, 0, 1, 1, 3, 3, 3]), np.array([0, 0, 1, 1, 1, 2, 2, 3, 3, 3])  # a has none in bin 2
+    value, of_a, of_b = influence(a, b)
+    of = histogram_kl if influence is histogram_kl_influence else histogram_js
+    assert value == pytest.approx(of(np.bincount(a, minlength=4), np.bincount(b)), rel=1e-12)
+    assert of_a.mean() == pytest.approx(0, abs=1e-12) and of_b.mean() == pytest.approx(0, abs=1e-12)
+    for index in (0, 3, 7):  # a picture twice in 1,000 copies of the set
+        heavier = influence(np.append(np.tile(a, 1000), a[index]), np.tile(b, 1000))[0]
+        assert (heavier - value) * 8001 == pytest.approx(of_a[index], rel=0.02, abs=2e-3)
+        heavier = influence(np.tile(a, 1000), np.append(np.tile(b, 1000), b[index]))[0]
+        assert (heavier - value) * 10001 == pytest.approx(of_b[index], rel=0.02, abs=2e-3)
+
+
+def test_kl_of_chance_is_its_mean_over_samples_of_one_gaussian() -> None:
+    random = np.random.default_rng(0)
+    found = [
+        gaussian_kl(moments(random.standard_normal((15, 3))), moments(random.standard_normal((25, 3))))
+        for _ in range(3000)
+    ]
+    error = np.std(found) / np.sqrt(len(found))
+    assert abs(gaussian_kl_of_chance(3, 15, 25) - np.mean(found)) < 4 * error < 0.1 * np.mean(found)
+    assert gaussian_kl_of_chance(3, 15, 5) == np.inf
 
 
 def test_gaussian_kl_is_the_integral() -> None:

@@ -17,6 +17,15 @@ def test_sure_and_even_pictures_reach_the_number_of_classes_and_unsure_ones_one(
     np.testing.assert_allclose(inception_score(collapsed).whole, 1.0)
 
 
+def test_influence_is_the_derivative_by_a_picture_s_weight() -> None:
+    p = np.random.default_rng(0).dirichlet(np.ones(5), 30)
+    found = inception_score(p)
+    assert found.influence.mean() == pytest.approx(0, abs=1e-12)
+    for index in (0, 17):  # a picture twice in 100 copies of the set
+        heavier = inception_score(np.vstack([np.tile(p, (100, 1)), p[index : index + 1]]))
+        assert (heavier.whole - found.whole) * 3001 == pytest.approx(found.influence[index], rel=0.02, abs=1e-3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [None, 2020])
 def test_figures_are_those_of_torch_fidelity(seed: int | None) -> None:

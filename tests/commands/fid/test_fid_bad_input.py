@@ -2,6 +2,8 @@
 
 import stat
 import struct
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -197,6 +199,41 @@ def test_options_without_a_use(ganlet: Call, net: Path, pictures: Pictures, tmp_
         (("--seed", -3), "--seed -3"),
     ):
         expect_refused(ganlet("fid", path, path, *words), told)
+
+
+def test_divergences_and_scores_that_cannot_be_had(
+    ganlet: Call, net: Path, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, few, path = pictures("a"), pictures("few", count=9), tmp_path / "one.npz"
+    write_statistics(path, Statistics(Moments(np.zeros(12), np.eye(12), 12), "quarters", "", "0" * 64))
+    answer = ganlet("fid", path, path, "--divergences")
+    expect_refused(answer, "12 pictures in 12 features is not of full rank", "use more pictures")
+    words = ("--features", net, "--inception-score")
+    expect_refused(ganlet("fid", a, a, *words), "takes the classes of Inception", "leave --features out")
+    expect_refused(ganlet("fid", path, a, "--inception-score"), "one.npz holds mean and covariance only", "score of A")
+    expect_refused(ganlet("fid", a, few, "--inception-score"), "few has 9 pictures, expected at least 10")
+    monkeypatch.setattr("ganlet.commands.fid.compare.find_spec", lambda name: None)
+    expect_refused(ganlet("fid", a, a, "--features", net, "--divergences"), "scikit-learn", "ganlet[fid]")
+
+
+def test_the_inception_score_without_weights_is_refused_as_the_fid_is(
+    ganlet: Call, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("pytorch_fid.inception", reason="pytorch-fid or torchvision is not installed")
+
+    def no_network(url: str, timeout: float) -> Any:
+        raise urllib.error.URLError("no network in this test")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.delenv("GANLET_INCEPTION_WEIGHTS", raising=False)
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    a = pictures("a")
+    answers = [ganlet("fid", a, a, *words) for words in (("--inception-score",), ("--features", "inception"))]
+    for answer in answers:
+        expect_refused(answer, "weights are not here", "no network in this test", "download https://", "--weights")
+    told = [[line for line in answer[2].splitlines() if line.startswith("ganlet: ")] for answer in answers]
+    assert told[0] == told[1]
 
 
 def test_weights_of_the_wrong_hash(ganlet: Call, pictures: Pictures, tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from PIL import Image
 
 from ganlet.device import Sampler
 from ganlet.metrics import feature_net, frechet_distance, kernel_distance, moments
+from ganlet.metrics.divergence import bins_of, gaussian_js, gaussian_kl, histogram_js, histogram_kl
+from ganlet.metrics.inception import Inception
+from ganlet.metrics.inception_score import inception_score
 from ganlet.metrics.neighbourhoods import neighbourhoods
 from ganlet.metrics.statistics import Statistics, read_statistics, write_statistics
 from support import zip_of
@@ -208,6 +211,56 @@ def test_extrapolation_has_its_own_name_and_a_note(ganlet: Call, net: Path, pict
     figures = found["figures"]
     assert figures["fd_quarters_inf"]["value"] < figures["fd_quarters_60"]["value"]
     assert any("without the chance of the pictures" in note for note in found["notes"])
+
+
+def test_divergences_over_clusters_and_of_gaussians(
+    ganlet: Call, net: Path, pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    a, b = pictures("a", count=60), pictures("b", count=80, seed=1, top=240)
+    words = ("--features", net, "--divergences")
+    found = document(ganlet("fid", a, b, *words, "--save-stats", tmp_path / "b.npz", "--json"))
+    x, y = features_of(net, a), features_of(net, b)
+    bins = [np.bincount(of, minlength=4) for of in bins_of(x, y)]
+    expected = {
+        "fd_quarters_60": frechet_distance(moments(x), moments(y)),
+        "kl_clusters_quarters_60": histogram_kl(*bins),
+        "js_clusters_quarters_60": histogram_js(*bins),
+        "kl_gaussian_quarters_60": gaussian_kl(moments(x), moments(y)),
+        "js_gaussian_quarters_60": gaussian_js(moments(x), moments(y), draws=4000).value,
+    }
+    assert {name: figure["value"] for name, figure in found["figures"].items()} == pytest.approx(expected, rel=1e-4)
+    for name, figure in found["figures"].items():
+        assert figure["low"] is None if "kl_gaussian" in name else figure["low"] <= figure["value"] <= figure["high"]
+    assert any("over 4 clusters of B" in note and "by chance" in note for note in found["notes"])
+    assert any("kl_gaussian of two sets of one Gaussian would come to about" in note for note in found["notes"])
+    code, out, _ = ganlet("fid", a, b, *words)
+    assert code == 0 and "kl_gaussian_quarters_60" in out and "(no interval)" in out
+    # Of statistics alone the Gaussians are known, and of as many pictures as features the clusters.
+    alone = document(ganlet("fid", a, tmp_path / "b.npz", *words, "--json"))["figures"]
+    assert list(alone) == ["fd_quarters_60", "kl_gaussian_quarters_60", "js_gaussian_quarters_60"]
+    few = document(ganlet("fid", pictures("few", count=12), b, *words, "--json"))
+    assert list(few["figures"]) == ["fd_quarters_12", "kl_clusters_quarters_12", "js_clusters_quarters_12"]
+    assert any(note.startswith("no divergence of fitted Gaussians: ") for note in few["notes"])
+
+
+@pytest.mark.slow
+def test_the_inception_score_is_that_of_the_class_probabilities(
+    ganlet: Call, pictures: Callable[..., Path], inception_file: Path
+) -> None:
+    a, b = pictures("a", count=12), pictures("b", count=14, seed=1, top=90)
+    words = ("--inception-score", "--weights", inception_file, "--weights-name", "seeded")
+    found = document(ganlet("fid", a, b, *words, "--json"))
+    inception = Inception(weights=inception_file, weights_name="seeded")
+    for name, folder in (("inception_score_inception-seeded_12", a), ("inception_score_of_b_inception-seeded_14", b)):
+        pixels = np.stack([np.asarray(Image.open(f)).transpose(2, 0, 1) for f in sorted(folder.glob("*.png"))])
+        expected = inception_score(inception.class_probabilities(inception.features(pixels)))
+        figure = found["figures"][name]
+        assert figure["value"] == pytest.approx(expected.whole, rel=1e-5)
+        assert (figure["split_mean"], figure["splits"]) == (pytest.approx(expected.mean, rel=1e-5), 10)
+        assert 1 <= figure["low"] < figure["value"] < figure["high"]
+    assert any("classes of ImageNet" in note for note in found["notes"])
+    code, out, _ = ganlet("fid", a, b, *words)
+    assert code == 0 and "over 10 parts" in out
 
 
 def test_what_is_printed_names_each_figure_with_its_interval(

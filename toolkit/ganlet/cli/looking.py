@@ -1,4 +1,4 @@
-"""Commands that look: at pictures, memory, distances, a report, this machine."""
+"""Commands that look: at pictures, memory, distances, likelihoods, a report, this machine."""
 
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -89,6 +89,10 @@ def fid(
     kid: Annotated[bool, typer.Option("--kid", help="Also the kernel distance.")] = False,
     prdc: Annotated[bool, typer.Option("--prdc", help="Also precision, recall, density and coverage.")] = False,
     extrapolate: Annotated[bool, typer.Option("--extrapolate", help="Also for infinitely many pictures.")] = False,
+    divergences: Annotated[bool, typer.Option("--divergences", help="Also KL and JS divergence, in nats.")] = False,
+    inception_score: Annotated[
+        bool, typer.Option("--inception-score", help="Also the Inception score; takes inception features.")
+    ] = False,
     samples: Annotated[int | None, typer.Option("--samples", help="Pictures drawn (5,000), or the most taken.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Which pictures are drawn.")] = 0,
     size: Annotated[
@@ -113,6 +117,8 @@ def fid(
         kid=kid,
         prdc=prdc,
         extrapolate=extrapolate,
+        divergences=divergences,
+        inception_score=inception_score,
         samples=samples,
         seed=seed,
         size_px=size,
@@ -120,6 +126,40 @@ def fid(
         save_stats=save_stats,
     )
     document = compare_paths(a, b, question, observer())
+    finish(as_json, document, *as_lines(document))
+
+
+@app.command()
+def likelihood(
+    run: RunPath,
+    stage: Annotated[
+        str | None, typer.Option("--stage", metavar="NAME", help="Which generator; the last one unless told.")
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", help="Held-out pictures, evenly over all.")] = 16,
+    chains: Annotated[int, typer.Option("--chains", help="Chains for each picture.")] = 8,
+    steps: Annotated[int, typer.Option("--steps", help="Temperatures from the prior to the posterior.")] = 500,
+    noise: Annotated[float, typer.Option("--noise", help="Standard deviation of a pixel in [-1, 1].")] = 0.2,
+    seed: Annotated[int, typer.Option("--seed", help="Of the chains.")] = 0,
+    bounds: Annotated[
+        bool, typer.Option("--bounds", help="Also how far off the estimate is, on pictures of the generator itself.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Log-likelihood of held-out pictures under a small generator, by annealed importance sampling.
+
+    The generator's pictures with normal noise on every pixel are the density: compare figures of the same --noise only.
+
+    Example: ganlet likelihood exported/digits-smoke --stage student --samples 8 --steps 200
+    """
+    from ganlet.commands.preflight import require_training_packages
+
+    require_training_packages()
+    from ganlet.commands.likelihood import LikelihoodOptions, as_lines, measure_likelihood
+
+    options = LikelihoodOptions(
+        stage=stage, samples=samples, chains=chains, steps=steps, noise=noise, seed=seed, bounds=bounds
+    )
+    document = measure_likelihood(run, options, observer())
     finish(as_json, document, *as_lines(document))
 
 
@@ -141,11 +181,14 @@ def doctor(as_json: Json = False) -> None:
 
     Example: ganlet doctor
     """
-    from ganlet.commands.doctor import examine, table
+    from ganlet.commands.doctor import examine, table, unverified_lines
+    from ganlet.device.not_verified import NOT_VERIFIED
 
     findings = examine()
     print_tables(table(findings))
     conflicts = [finding.name for finding in findings if finding.status == "conflict"]
-    finish(as_json, {"findings": [finding.as_json() for finding in findings], "conflicts": conflicts}, "")
+    document = {"findings": [finding.as_json() for finding in findings], "conflicts": conflicts}
+    document |= {"not_verified": [item.as_json() for item in NOT_VERIFIED]}
+    finish(as_json, document, *unverified_lines())
     if conflicts:
         raise typer.Exit(EXIT_ERROR)

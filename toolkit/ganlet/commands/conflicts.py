@@ -7,12 +7,14 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
+
 BECAUSE = {
     "onnx": "older ones follow a model's pointers to files outside its folder (CVE-2026-27489, -34446, -34447)",
 }
 """Package -> why Ganlet asks for the versions it asks for, where there is more to it than an interface."""
 
-_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*\(?([<>=!~,.\d\s*]*)\)?")
 _IMPORT_TIMEOUT_S = 60
 
 
@@ -27,33 +29,29 @@ def wrong_versions() -> list[str]:
         requirements = metadata.requires("ganlet") or []
     except metadata.PackageNotFoundError:  # a copy of the source, not installed
         return []
-    found: dict[str, str] = {}
-    for requirement in requirements:
-        parsed = _REQUIREMENT.match(requirement.partition(";")[0])
-        version = _installed(parsed[1]) if parsed else None
-        if parsed is None or version is None or fits(version, parsed[2]) or _only_for_tests(requirement):
+    conflicts: dict[str, str] = {}
+    for requirement in map(Requirement, requirements):
+        name, wanted, version = requirement.name, str(requirement.specifier), _installed(requirement.name)
+        if version is None or _only_for_tests(requirement) or _fits(version, requirement):
             continue
-        name, wanted = parsed[1], parsed[2].strip()
         because = f", since {BECAUSE[name]}" if name in BECAUSE else ""
-        found[name] = (
+        conflicts[name] = (
             f'{name} {version} is installed, Ganlet needs {wanted}{because}; run `pip install "{name}{wanted}"`.'
         )
-    return list(found.values())
+    return list(conflicts.values())
 
 
-def _only_for_tests(requirement: str) -> bool:
-    return re.search(r"extra\s*==\s*['\"]test['\"]", requirement) is not None
+def _only_for_tests(requirement: Requirement) -> bool:
+    marker = requirement.marker
+    return marker is not None and marker.evaluate({"extra": "test"}) and not marker.evaluate({"extra": ""})
 
 
-def fits(version: str, wanted: str) -> bool:
-    """Whether a version meets bounds such as `>=1.21,<2`, by its numbers; other operators are taken to be met."""
-    numbers = _numbers(version)
-    for bound in wanted.replace(" ", "").split(","):
-        if bound.startswith(">=") and numbers < _numbers(bound[2:]):
-            return False
-        if bound.startswith("<") and not bound.startswith("<=") and numbers >= _numbers(bound[1:]):
-            return False
-    return True
+def _fits(version: str, requirement: Requirement) -> bool:
+    """Whether an installed version is one that is asked for. A version in no known form counts as one."""
+    try:
+        return requirement.specifier.contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return True
 
 
 def wrong_torchvision() -> list[str]:
@@ -79,13 +77,12 @@ def wrong_torchvision() -> list[str]:
     ]
 
 
-def _pair(build: str, minor: int = 0) -> tuple[int, str]:
+def _pair(version: Version, minor: int = 0) -> tuple[int, str | None]:
     """(second number plus `minor`, platform such as cu130): torchvision 0.N is built with torch 2.(N - 15)."""
-    version, _, platform = build.partition("+")
-    return _numbers(version)[1] + minor, platform
+    return version.minor + minor, version.local
 
 
-def _build(package: str) -> str | None:
+def _build(package: str) -> Version | None:
     """A version with its build, such as 2.14.1+cu130, which the package's version.py tells; None without one."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
@@ -94,8 +91,11 @@ def _build(package: str) -> str | None:
         text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8")
     except OSError:
         return None
-    found = re.search(r"__version__ = ['\"](\d+\.\d+[^'\"]*)['\"]", text)
-    return found[1] if found else None
+    version = re.search(r"__version__ = ['\"]([^'\"]+)['\"]", text)
+    try:
+        return Version(version[1]) if version else None
+    except InvalidVersion:
+        return None
 
 
 def _installed(package: str) -> str | None:
@@ -103,11 +103,3 @@ def _installed(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """1.21.0rc1 -> (1, 21): numbers without zeros at the end, so that 1.21 and 1.21.0 are equal."""
-    numbers = [int(part) for part in re.findall(r"\d+", re.match(r"[\d.]*", version)[0])]  # type: ignore[index]
-    while len(numbers) > 1 and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)

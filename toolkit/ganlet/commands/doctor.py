@@ -25,6 +25,7 @@ from ganlet.artifact import versions
 from ganlet.commands.conflicts import find_conflicts
 from ganlet.device import probe
 from ganlet.device.cuda import DriverState, driver_state
+from ganlet.device.not_verified import NOT_VERIFIED
 from ganlet.device.onnx_session import CPU, PROVIDERS
 from ganlet.device.runtimes import check_onnxruntime_conflict, installed_onnxruntimes
 from ganlet.device.tensorrt_package import NAMES, REMEDIES, installed_tensorrts
@@ -99,6 +100,11 @@ def table(findings: list[Finding]) -> Table:
         cells = (escape(printable(text)) for text in (finding.name, finding.status, finding.detail))
         drawn.add_row(marks[finding.status], *cells)
     return drawn
+
+
+def unverified_lines() -> list[str]:
+    """What no hardware has shown of this version, a line each."""
+    return ["Not verified on real hardware:", *(f"- {item.what} ({item.known})" for item in NOT_VERIFIED)]
 
 
 def _sampling() -> list[Finding]:

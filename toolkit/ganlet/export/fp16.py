@@ -8,6 +8,7 @@ from ganlet.errors import GanletError
 from ganlet.export.fold import fold_batch_norm
 from ganlet.export.graph import Graph
 
+# Own: onnxconverter-common 1.16 fails the checker with a Cast or Resize inside, onnxruntime's leaves nodes unsorted.
 LARGEST = float(np.finfo(np.float16).max)  # 65504
 
 

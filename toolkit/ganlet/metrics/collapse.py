@@ -4,6 +4,7 @@ Those that are smooth in the distribution of the pictures come as a `Figure` wit
 `paired_change_percent` compares a student with its teacher on the same latents. All sums are in float64.
 """
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +18,6 @@ from ganlet.metrics.nearest import nearest
 Array = NDArray[np.float64]
 NOISE = 1e-10  # of the mean square: variance below is rounding of float32 features, not variety
 CLUSTERS = 10
-ROUNDS = 25  # of k-means, which has settled by then
 NEAR_QUANTILE = 0.01  # of the data's own nearest distances: what is nearer counts as a duplicate
 LEAST_SHARE = 0.1  # of a class's share in the labelled set that a generator has to draw to cover it
 STEP = 0.05  # length of a step in latent space; far below the length of a latent, far above rounding
@@ -61,23 +61,22 @@ def total_spread(features: NDArray[np.generic], seed: int = 0) -> Figure:
 
 
 def cluster_centres(features: NDArray[np.generic], count: int = CLUSTERS, seed: int = 0) -> Array:
-    """Centres (count, d) of `features` (N, d) by k-means, seeded as k-means++ (Arthur and Vassilvitskii 2007).
+    """Centres (count, d) of `features` (N, d) by scikit-learn's k-means, seeded as k-means++.
 
-    Raises GanletError for fewer pictures than clusters or values that are not finite.
+    The same for the same seed: it takes one thread, since several would add up in no fixed order. Raises GanletError
+    for fewer pictures than clusters, values that are not finite, or when scikit-learn is missing.
     """
     require_features(features, least=count)
-    rows = features.astype(np.float64)
-    random = np.random.default_rng(seed)
-    centres = rows[[random.integers(len(rows))]]
-    while len(centres) < count:
-        square = _squares(rows, centres).min(axis=1)
-        chance = square / square.sum() if square.sum() else None  # all the same: any will do
-        centres = np.vstack([centres, rows[random.choice(len(rows), p=chance)]])
-    for _ in range(ROUNDS):
-        owner = _squares(rows, centres).argmin(axis=1)
-        for index in range(count):
-            if (owner == index).any():
-                centres[index] = rows[owner == index].mean(axis=0)
+    try:
+        from sklearn.cluster import KMeans
+        from threadpoolctl import threadpool_limits
+    except ImportError as error:
+        raise GanletError('Clusters need scikit-learn; run: pip install "ganlet[train]"') from error
+    random = np.random.RandomState(np.random.MT19937(seed))
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fewer different pictures than clusters: then some centres are the same
+        found = KMeans(count, n_init=1, random_state=random).fit(features.astype(np.float64))
+    centres: Array = found.cluster_centers_
     return centres
 
 

@@ -17,14 +17,18 @@ SPLITS = 10
 TOLERANCE = 1e-3  # of the sum of a picture's probabilities: float32 softmax over thousands of classes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InceptionScore:
-    """`whole` over all pictures at once; `mean` and `std` over `splits` parts of equal size, as usually printed."""
+    """`whole` over all pictures at once; `mean` and `std` over `splits` parts of equal size, as usually printed.
+
+    `influence` (N,) is that of each picture on `whole`, IS (KL( p(y|x) || p(y) ) - ln IS), for an interval.
+    """
 
     whole: float
     mean: float
     std: float
     splits: int
+    influence: Array
 
 
 def inception_score(
@@ -46,12 +50,17 @@ def inception_score(
         raise GanletError("The class probabilities of some pictures do not sum to one; apply softmax to logits first.")
     order = np.arange(count) if seed is None else np.random.RandomState(seed).permutation(count)
     parts = [p[order[i * count // splits : (i + 1) * count // splits]] for i in range(splits)]
-    scores = [_score(part) for part in parts]
-    return InceptionScore(_score(p), float(np.mean(scores)), float(np.std(scores)), splits)
+    scores = [float(np.exp(_divergences(part).mean())) for part in parts]
+    divergences = _divergences(p)
+    whole = float(np.exp(divergences.mean()))
+    influence = whole * (divergences - divergences.mean())
+    return InceptionScore(whole, float(np.mean(scores)), float(np.std(scores)), splits, influence)
 
 
-def _score(p: Array) -> float:
+def _divergences(p: Array) -> Array:
+    """KL( p(y|x) || p(y) ) of each picture (N,)."""
     marginal = p.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(p > 0, p * (np.log(p) - np.log(marginal)), 0.0)  # 0 log 0 = 0
-    return float(np.exp(terms.sum(axis=1).mean()))
+    found: Array = terms.sum(axis=1)
+    return found

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from ganlet.device.not_verified import NOT_VERIFIED
 from ganlet.errors import GanletError, printable
 from ganlet.files import read_json, write_text
 from ganlet.report import judgement, wording
@@ -132,6 +133,7 @@ def _context(run: Path, report: Json) -> dict[str, Any]:
         "memory": memory_section(report),
         "artifacts": [_artifact(row, _manifest(run)) for row in rows(report, "artifacts")],
         "provenance": _provenance(report),
+        "never_verified": NOT_VERIFIED,
         "recipe": _text(run / "recipe.toml"),
         "dash": wording.DASH,
     }

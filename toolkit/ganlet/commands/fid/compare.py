@@ -1,6 +1,7 @@
 """`ganlet fid A B`: open both sides, measure them in one feature net, and name every figure with its interval."""
 
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from ganlet.commands.fid.sources import Source, open_source
 from ganlet.data.cache import default_cache
 from ganlet.errors import GanletError
 from ganlet.metrics.features import FEATURES, FeatureNet, feature_net
+from ganlet.metrics.inception import ORIGINAL_NAMES, Inception
+from ganlet.metrics.inception_score import SPLITS
 from ganlet.metrics.neighbourhoods import DENSITY_K, PRECISION_K
 from ganlet.metrics.statistics import require_same_protocol, write_statistics
 from ganlet.observer import Observer
@@ -34,6 +37,8 @@ class Question:
     kid: bool = False
     prdc: bool = False
     extrapolate: bool = False
+    divergences: bool = False
+    inception_score: bool = False
     samples: int | None = None
     seed: int = 0
     size_px: int | None = None
@@ -61,6 +66,10 @@ def compare_paths(a: Path, b: Path, question: Question, observer: Observer) -> d
     if question.prdc:
         with observer.watch("neighbours", "blocks") as update:
             figures.neighbourhoods(update)
+    if question.divergences:
+        figures.divergences()
+    if question.inception_score:
+        figures.inception_scores(_inception(net))
     if question.extrapolate:
         with observer.watch("extrapolate", "points") as update:
             figures.extrapolation(update)
@@ -84,6 +93,13 @@ def compare_paths(a: Path, b: Path, question: Question, observer: Observer) -> d
 def _as_protocol(question: Question) -> Question:
     if question.seed < 0:
         raise GanletError(f"Got --seed {question.seed}; choose a seed from 0 on.")
+    if question.inception_score and question.features is None:
+        question = replace(question, features="inception")
+    if question.inception_score and question.features not in ORIGINAL_NAMES:
+        raise GanletError(
+            f"Got --features {question.features} with --inception-score, which takes the classes of Inception; leave "
+            f"--features out, or choose one of {', '.join(ORIGINAL_NAMES)}."
+        )
     if not question.protocol:
         return question
     if question.protocol != BASEWORK:
@@ -130,7 +146,8 @@ def _open(name: str, path: Path, question: Question, observer: Observer) -> Sour
 
 def _preflight(sides: list[Source], question: Question) -> None:
     """What can be found wrong before any picture goes through a net."""
-    needed = max(PRECISION_K, DENSITY_K) + 1 if question.prdc else 10 if question.extrapolate else 2
+    needed = max(PRECISION_K, DENSITY_K) + 1 if question.prdc else 2
+    needed = max(needed, 10 if question.extrapolate else 2, SPLITS if question.inception_score else 2)
     for side in sides:
         if side.statistics is not None and (question.kid or question.prdc or question.extrapolate):
             raise GanletError(
@@ -139,6 +156,14 @@ def _preflight(sides: list[Source], question: Question) -> None:
             )
         if side.statistics is None and side.count < needed:
             raise GanletError(f"{side.label} has {side.count} pictures, expected at least {needed}; add pictures.")
+    if question.inception_score and sides[0].statistics is not None:
+        raise GanletError(
+            f"{sides[0].label} holds mean and covariance only, but the Inception score of A needs the features of "
+            "single pictures; give the pictures themselves."
+        )
+    clusters = question.divergences and all(side.statistics is None for side in sides)
+    if clusters and find_spec("sklearn") is None:
+        raise GanletError('--divergences needs scikit-learn for its clusters; run: pip install "ganlet[fid]"')
 
 
 def _net(sides: list[Source], question: Question) -> FeatureNet | None:
@@ -168,6 +193,11 @@ def _net(sides: list[Source], question: Question) -> FeatureNet | None:
                 f"{side.label} was measured by the protocol ({known.protocol}), but the pictures would be by "
                 f"({net.protocol}); choose the same --features, or measure both from pictures."
             )
+    return net
+
+
+def _inception(net: FeatureNet | None) -> Inception:
+    assert isinstance(net, Inception), "_as_protocol chooses it"
     return net
 
 
@@ -212,6 +242,9 @@ def as_lines(document: dict[str, Any]) -> list[str]:
         if "subset_mean" in figure:
             spread = f"{figure['subset_mean']:.6g} ± {figure['subset_std']:.2g}"
             lines.append(f"{'':<{width}}  {spread} over {figure['subsets']} subsets of {figure['subset_size']}")
+        if "split_mean" in figure:
+            spread = f"{figure['split_mean']:.6g} ± {figure['split_std']:.2g}"
+            lines.append(f"{'':<{width}}  {spread} over {figure['splits']} parts")
     counts = " against ".join(f"{document[side]['pictures'] or 'unknown'}" for side in ("a", "b"))
     lines.append(f"{counts} pictures, {document['net']} features")
     return [*lines, *(f"note: {note}" for note in document["notes"])]

@@ -6,15 +6,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganlet.commands.fid.measured import Measured, Progress
+from ganlet.errors import GanletError
+from ganlet.metrics.divergence import (
+    bins_of,
+    gaussian_js,
+    gaussian_kl,
+    gaussian_kl_of_chance,
+    histogram_js_influence,
+    histogram_kl_influence,
+)
 from ganlet.metrics.extrapolation import frechet_extrapolated
 from ganlet.metrics.features import frechet_metric
 from ganlet.metrics.fidelity import key
 from ganlet.metrics.frechet import Side, couple
+from ganlet.metrics.inception import Inception
+from ganlet.metrics.inception_score import inception_score
 from ganlet.metrics.intervals import figure, paired_figure
 from ganlet.metrics.kernel import SUBSET_SIZE, kernel_influence, kernel_subsets
 from ganlet.metrics.neighbourhoods import neighbourhoods
 
 NORMAL_95 = 1.959964  # standard errors on each side of a 95 % interval
+JS_DRAWS = 4000  # of each Gaussian: 40 MB of 1,280 features
 NOTHING = np.zeros(1)  # the influences of a side that is held fixed
 
 
@@ -70,6 +82,58 @@ class Figures:
             psi = own - own.mean()
             sides = (psi, NOTHING) if of_a is not None else (NOTHING, psi)
             self._add(name, figure(float(own.mean()), *sides, seed=self.seed, least=0.0).interval.as_json())
+
+    def divergences(self) -> None:
+        """KL(A || B) and the Jensen-Shannon divergence: of histograms over clusters of B, and of fitted Gaussians."""
+        a, b = self.a.features, self.b.features
+        if a is not None and b is not None:
+            bins = bins_of(a, b, self.seed)
+            for name, influence in (
+                ("kl_clusters", histogram_kl_influence(*bins)),
+                ("js_clusters", histogram_js_influence(*bins)),
+            ):
+                self._add(name, self.figure(*influence, seed=self.seed, least=0.0).interval.as_json())
+            used = int(bins[1].max()) + 1
+            chance = (used - 1) * (1 / len(a) + 1 / len(b))
+            self.notes.append(
+                f"divergences are in nats; over {used} clusters of B two sets of one distribution would come to about "
+                f"{chance / 2:.2g} (KL) and {chance / 8:.2g} (JS) by chance"
+            )
+        try:
+            self._gaussian_divergences()
+        except GanletError as error:
+            if a is None or b is None:
+                raise
+            self.notes.append(f"no divergence of fitted Gaussians: {str(error).rstrip('.')}")
+
+    def _gaussian_divergences(self) -> None:
+        a, b = self.a.statistics.moments, self.b.statistics.moments
+        kl, js = gaussian_kl(a, b), gaussian_js(a, b, draws=JS_DRAWS, seed=self.seed)
+        spread = NORMAL_95 * js.error
+        self._add("kl_gaussian", {"value": kl, "low": None, "high": None})
+        self._add("js_gaussian", {"value": js.value, "low": max(0.0, js.value - spread), "high": js.value + spread})
+        self.notes.append(
+            "the interval of js_gaussian is that of its draws, without the chance of the pictures; kl_gaussian has none"
+        )
+        if min(a.count, b.count) > 1:
+            chance = gaussian_kl_of_chance(len(a.mean), a.count, b.count)
+            self.notes.append(
+                f"kl_gaussian of two sets of one Gaussian would come to about {chance:,.3g} nats by chance at these "
+                f"numbers of pictures and features"
+            )
+
+    def inception_scores(self, net: Inception) -> None:
+        """The Inception score of A and, to hold it against, of B where its pictures are known."""
+        for name, side in (("inception_score", self.a), ("inception_score_of_b", self.b)):
+            if side.features is None:
+                continue
+            score = inception_score(net.class_probabilities(side.features))
+            sure = figure(score.whole, score.influence, NOTHING, seed=self.seed, least=1.0).interval.as_json()
+            over = {"split_mean": score.mean, "split_std": score.std, "splits": score.splits}
+            self.found[key(name, self.net, len(side.features))] = sure | over
+        self.notes.append(
+            "the Inception score takes the 1,008 classes of ImageNet; of pictures of other things it says little"
+        )
 
     def extrapolation(self, progress: Progress) -> None:
         """The Frechet distance of infinitely many pictures on both sides; the interval is that of the line."""
