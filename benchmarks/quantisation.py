@@ -38,7 +38,8 @@ from ganlet.export.onnx_export import finished, onnx_bytes
 from ganlet.export.sensitivity import Nearest, nearest_int8, nearness
 from ganlet.files import MB, sha256_file
 from ganlet.metrics import Fidelity, compare, extract, feature_net, paired_change_percent
-from ganlet.models import Generator, build_generator
+from ganlet.models.dcgan import Generator
+from ganlet.models.families import build_generator
 from ganlet.recipe import Quantize, Recipe, load_recipe, parse_recipe
 from ganlet.training.load import load_generator
 from ganlet.training.plan import Ends, generator_config

@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ganlet.data import Batch
 from ganlet.files import MIB
 from ganlet.memory.trace import LiveStorages
-from ganlet.models import CriticConfig, GeneratorConfig
+from ganlet.models.dcgan import CriticConfig, GeneratorConfig
 from ganlet.recipe import Critic, Distill, Teacher, Train
 from ganlet.training.peak import tensors_of
 from ganlet.training.plan import Plan, build_state, random_weights

@@ -25,7 +25,8 @@ from ganlet.export.forms import shuffled_weight
 from ganlet.export.int8 import LayerScales, Scale, quantised_weight
 from ganlet.export.onnx_export import onnx_bytes
 from ganlet.export.sensitivity import Nearest, nearest_int8
-from ganlet.models import Generator, GeneratorConfig, build_generator
+from ganlet.models.dcgan import Generator, GeneratorConfig
+from ganlet.models.families import build_generator
 
 SHAPES: dict[str, dict[str, Any]] = {
     "transposed": {},

@@ -16,7 +16,8 @@ from ganlet.artifact import CRITIC, GENERATOR, Stage, read_tensors, save_stage
 from ganlet.compress.distill import distill_plan, distill_weights
 from ganlet.compress.freeze import transfer_plan, transfer_weights
 from ganlet.errors import GanletError, Interrupted
-from ganlet.models import CriticConfig, GeneratorConfig, build_critic, build_generator
+from ganlet.models.dcgan import CriticConfig, GeneratorConfig
+from ganlet.models.families import build_critic, build_generator
 from ganlet.recipe import Recipe, parse_recipe
 from ganlet.training.plan import Plan, build_state, train_stage
 from ganlet.training.state import State

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from ganlet.losses.perceptual import PerceptualNet
-from ganlet.models import Adapters, Critic, CriticConfig, Generator, GeneratorConfig, initialise
+from ganlet.models.adapters import Adapters
+from ganlet.models.dcgan import Critic, CriticConfig, Generator, GeneratorConfig
+from ganlet.models.init import initialise
 from ganlet.recipe import Critic as CriticSection
 from ganlet.recipe import Distill, Recipe, Train
 from ganlet.training.state import State, make_state
