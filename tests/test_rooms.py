@@ -136,24 +136,12 @@ def test_a_room_imports_only_what_lies_below(room: str) -> None:
             assert parts[0] not in FOREIGN_FORBIDDEN.get(room, set()), f"{path.name} imports {name}"
 
 
-NO_FAMILY = {
-    "__init__",
-    "adapters",
-    "base",
-    "blocks",
-    "config",
-    "families",
-    "init",
-    "ports",
-}  # the other files of models/
+NO_FAMILY = {"__init__", "adapters", "base", "blocks", "config", "families", "init", "ports"}  # other files of models/
 FAMILY_MAY_IMPORT = (
     "section",
     "losses",
     "device.feed",
-    "models.base",
-    "models.blocks",
-    "models.config",
-    "models.ports",
+    *(f"models.{n}" for n in ("base", "blocks", "config", "ports")),
 )
 
 
