@@ -104,7 +104,7 @@ def test_hidden_layers_end_in_the_picture_and_the_weights_are_a_plain_generators
     made, z = faked(shape, in_int8(shape, "cpu-int8")), torch.from_numpy(latents(1, 0, 3, 7))
     *maps, images = made.features(z)
     assert [tuple(m.shape[1:]) for m in maps] == [
-        (width, side, side) for width, side in zip(made.config.widths, made.config.sizes_px, strict=False)
+        (width, *size) for width, size in zip(made.config.widths, made.config.map_sizes, strict=False)
     ]
     assert torch.equal(images, made.eval()(z))
     assert made.state_dict().keys() == generator(shape).state_dict().keys()

@@ -319,6 +319,6 @@ def test_a_plan_builds_no_network(make_recipe: Callable[..., Recipe], monkeypatc
         raise AssertionError("a network was built")
 
     recipe = make_recipe(teacher__widths=[20_000, 20_000], distill__widths=[20_000, 20_000])
-    monkeypatch.setattr("ganlet.models.build_generator", build)
+    monkeypatch.setattr("ganlet.models.families.build_generator", build)
     monkeypatch.setattr("ganlet.compress.distill.build_generator", build, raising=False)
     assert [plan.stage for plan in plans_of(recipe)] == ["teacher", "student"]

@@ -60,20 +60,19 @@ class FakeQuantised(Generator):
         following = [part for _, part in parts[1:]] + [None]
         for (name, part), after in zip(parts, following, strict=True):
             if isinstance(part, Convolution):
-                norm = after if isinstance(after, nn.BatchNorm2d) else None
-                phases = part.kernel_size[0] if number == 0 else part.stride[0]  # of one pixel each place is one
-                x = self._convolution(name, part, norm, phases, x)
+                x = self._convolution(name, part, after if isinstance(after, nn.BatchNorm2d) else None, x)
             elif not isinstance(part, nn.BatchNorm2d):
                 x = part(x)
         return x
 
-    def _convolution(self, name: str, part: Convolution, norm: nn.BatchNorm2d | None, phases: int, x: Tensor) -> Tensor:
+    def _convolution(self, name: str, part: Convolution, norm: nn.BatchNorm2d | None, x: Tensor) -> Tensor:
         weight, bias = folded(part, norm)
         scales = self.scales.get(name)
         if scales is None:
             return _convolved(part, x, weight, bias)
         if scales.entering is not None:
             x = fake_quantised(x, scales.entering)
+        phases = part.kernel_size[0] if name == "layer1.0" else part.stride[0]  # of one pixel each place is one
         return fake_quantised(_convolved(part, x, fake_quantised_weight(weight, part, phases), bias), scales.leaving)
 
 
