@@ -23,7 +23,7 @@ from ganlet.device.open import open_runner
 from ganlet.device.runner import Runner
 from ganlet.files import read_json
 from ganlet.metrics import extract, feature_net
-from ganlet.models import build_generator
+from ganlet.models.families import build_generator
 from ganlet.recipe import load_recipe
 from ganlet.training.plan import teacher_plan
 from ganlet.verify.absolute import absolute_checks, doubts

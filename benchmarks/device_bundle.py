@@ -29,7 +29,9 @@ from ganlet.artifact import add_to_manifest
 from ganlet.device.expected import EXPECTED, write_expected
 from ganlet.export.onnx_export import onnx_bytes
 from ganlet.files import MB
-from ganlet.models import GeneratorConfig, build_generator, initialise
+from ganlet.models.dcgan import GeneratorConfig
+from ganlet.models.families import build_generator
+from ganlet.models.init import initialise
 from ganlet.verify.torch_runner import TorchRunner
 
 ROOT = Path(__file__).parents[1]

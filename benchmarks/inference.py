@@ -37,7 +37,9 @@ from ganlet.device.ratios import Ratio, median_interval
 from ganlet.export import export_onnx, to_int8
 from ganlet.export.variants import export_variant
 from ganlet.metrics import compare, extract, feature_net, paired_change_percent
-from ganlet.models import GeneratorConfig, build_generator, initialise
+from ganlet.models.dcgan import GeneratorConfig
+from ganlet.models.families import build_generator
+from ganlet.models.init import initialise
 from ganlet.ui import Terminal
 from ganlet.verify.parity import check_parity
 

@@ -32,7 +32,7 @@ from ganlet.losses import gradient_penalty
 from ganlet.memory.forecast import forecast, place_of
 from ganlet.memory.measure import measure
 from ganlet.memory.sampling import forecast_sampling, measure_sampling
-from ganlet.models import build_generator
+from ganlet.models.families import build_generator
 from ganlet.recipe import parse_recipe
 from ganlet.training.plan import Plan, planned_stage, teacher_plan
 from ganlet.training.steps import Step, draw, frozen

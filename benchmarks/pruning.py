@@ -27,7 +27,7 @@ from ganlet.compress import importance as importances
 from ganlet.data import PictureSet, load_pictures
 from ganlet.files import MB, read_json, write_json
 from ganlet.metrics import Fidelity, compare, extract, feature_net
-from ganlet.models import Generator
+from ganlet.models.dcgan import Generator
 from ganlet.recipe import Importance, Recipe, load_recipe, parse_recipe
 from ganlet.training.load import generator_config_of
 from ganlet.ui import Terminal

@@ -38,10 +38,11 @@ from ganlet.export.onnx_export import finished, onnx_bytes
 from ganlet.export.sensitivity import Nearest, nearest_int8, nearness
 from ganlet.files import MB, sha256_file
 from ganlet.metrics import Fidelity, compare, extract, feature_net, paired_change_percent
-from ganlet.models import Generator, build_generator
+from ganlet.models.config import Ends
+from ganlet.models.dcgan import GeneratorConfig
+from ganlet.models.families import build_generator
 from ganlet.recipe import Quantize, Recipe, load_recipe, parse_recipe
 from ganlet.training.load import load_generator
-from ganlet.training.plan import Ends, generator_config
 from ganlet.ui import Terminal
 from ganlet.verify.fidelity import choose_reference
 
@@ -57,7 +58,9 @@ def source_stage(run: Path, recipe: Recipe, work: Path) -> Stage:
     held = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in onnx.load(path).graph.initializer}
     network, latent = recipe.distill or recipe.teacher, held["layer1.0.weight"].shape[0]
     assert network is not None
-    config = generator_config(network, Ends(latent, recipe.data.channels)).model_copy(update={"norm": "none"})
+    config = GeneratorConfig.of(network, Ends(latent, recipe.data.size, recipe.data.channels)).model_copy(
+        update={"norm": "none"}
+    )
     generator = build_generator(config)
     generator.load_state_dict({name: held[name] for name in generator.state_dict()})
     networks = {"generator": (GENERATOR, config.model_dump(mode="json"), generator.state_dict())}
@@ -180,7 +183,7 @@ def main() -> None:
     work = options.work / options.source.resolve().name
     work.mkdir(parents=True, exist_ok=True)
     source = source_stage(options.source, recipe, work)
-    generator: Generator = load_generator(source)
+    generator = load_generator(source)
     fp32 = onnx.load_from_string(onnx_bytes(generator, ""))
     config = generator.config
     print(f"widths {'-'.join(map(str, config.widths))}, {config.size_px} x {config.size_px}, {options.profile}")

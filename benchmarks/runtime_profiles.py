@@ -55,7 +55,9 @@ def measure_here(path: str, arena: str, batch: int) -> dict[str, float]:
 def base_work_student(folder: Path) -> Path:
     """The base work's student with random weights: memory does not depend on them."""
     from ganlet.export.onnx_export import onnx_bytes
-    from ganlet.models import GeneratorConfig, build_generator, initialise
+    from ganlet.models.dcgan import GeneratorConfig
+    from ganlet.models.families import build_generator
+    from ganlet.models.init import initialise
 
     generator = build_generator(
         GeneratorConfig(latent=100, widths=(512, 256, 128, 64), strides=(4, 2, 2, 2), kernels=(8, 4, 4, 4), channels=3)

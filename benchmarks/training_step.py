@@ -23,8 +23,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ganlet.data import Batch
 from ganlet.files import MIB
 from ganlet.memory.trace import LiveStorages
-from ganlet.models import CriticConfig, GeneratorConfig
-from ganlet.recipe import Critic, Distill, Teacher, Train
+from ganlet.models.dcgan import CriticConfig, CriticNetwork, GeneratorConfig
+from ganlet.recipe import Distill, Teacher, Train
 from ganlet.training.peak import tensors_of
 from ganlet.training.plan import Plan, build_state, random_weights
 from ganlet.training.state import State, random_at
@@ -37,18 +37,16 @@ Work = Callable[[], Logs | None]
 
 
 def teacher_plan(batch: int, divide: int) -> Plan:
-    critic = Critic(widths=_divided(CRITIC_WIDTHS, divide), norm="instance", spectral=False)
+    critic = CriticNetwork(widths=_divided(CRITIC_WIDTHS, divide), norm="instance", spectral=False)
     train = Train(batch=batch, n_critic=N_CRITIC, lr=1e-4, betas=(0.0, 0.9), ema=0.0)
     teacher = Teacher(widths=_divided(TEACHER_WIDTHS, divide), loss="wgan-gp", critic=critic, train=train)
     return Plan("teacher", _generator(TEACHER_WIDTHS, divide), _critic(divide), teacher, adversarial_step)
 
 
 def distill_plan(batch: int, divide: int) -> Plan:
-    critic = Critic(widths=_divided(CRITIC_WIDTHS, divide), norm="instance", spectral=False)
+    critic = CriticNetwork(widths=_divided(CRITIC_WIDTHS, divide), norm="instance", spectral=False)
     train = Train(batch=batch, lr=5e-4, betas=(0.0, 0.999), ema=0.0)
-    distill = Distill(
-        widths=_divided(STUDENT_WIDTHS, divide), strides=(4, 2, 2, 2), alpha=0.05, critic=critic, train=train
-    )
+    distill = Distill(widths=_divided(STUDENT_WIDTHS, divide), alpha=0.05, critic=critic, train=train)
     student, teacher = _generator(STUDENT_WIDTHS, divide, (4, 2, 2, 2)), _generator(TEACHER_WIDTHS, divide)
     return Plan("student", student, _critic(divide), distill, distillation_step, teacher=teacher)
 

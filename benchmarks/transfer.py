@@ -148,7 +148,7 @@ def like_source(section: str, source: Stage, first: bool) -> Tables:
     start: Tables = {"from": str(source.folder)} if first else {}
     generator, critic = generator_config_of(source), critic_config_of(source)
     if section == "teacher":
-        judge = {"widths": critic.widths, "norm": critic.norm, "spectral": critic.spectral}
+        judge = critic.model_dump(include={"widths", "norm", "spectral"})
         return {"latent": generator.latent, "widths": generator.widths, "critic": judge}
     if section == "transfer":
         frozen_generator = min(BASE_GENERATOR, len(generator.widths))

@@ -26,7 +26,8 @@ from ganlet.artifact import (
     write_tensors,
 )
 from ganlet.errors import GanletError
-from ganlet.models import CriticConfig, GeneratorConfig, build_critic, build_generator
+from ganlet.models.dcgan import CriticConfig, GeneratorConfig
+from ganlet.models.families import build_critic, build_generator
 from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
 
 G = GeneratorConfig(latent=4, widths=(4, 3), strides=(2, 2), kernels=(4, 4), channels=1)

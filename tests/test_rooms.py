@@ -19,10 +19,11 @@ MAY_IMPORT = {
     "leftovers": GROUND,
     "limits": set(),
     "observer": set(),
-    "recipe": GROUND,
+    "section": set(),
+    "recipe": GROUND | {"section", "models"},
     "artifact": GROUND,
     "data": GROUND | {"leftovers"},
-    "models": GROUND | {"device"},
+    "models": GROUND | {"device", "losses", "section"},
     "losses": GROUND,
     "device": GROUND,
     "metrics": GROUND | {"device"},
@@ -135,6 +136,26 @@ def test_a_room_imports_only_what_lies_below(room: str) -> None:
                 below = imported_room(name)
                 assert below == room or below in MAY_IMPORT[room], f"{path.name} imports {name}"
             assert parts[0] not in FOREIGN_FORBIDDEN.get(room, set()), f"{path.name} imports {name}"
+
+
+NO_FAMILY = {"__init__", "adapters", "base", "blocks", "config", "families", "init", "ports"}  # other files of models/
+FAMILY_MAY_IMPORT = (
+    "section",
+    "losses",
+    "device.feed",
+    *(f"models.{n}" for n in ("base", "blocks", "config", "ports")),
+)
+
+
+def test_a_family_of_networks_knows_no_other_room() -> None:
+    """So that a family is one file: how it is trained, compressed and exported is none of its business."""
+    families = [path for path in (ROOT / "models").glob("*.py") if path.stem not in NO_FAMILY]
+    assert families
+    for path in families:
+        for name in imports_of(path):
+            own = name.removeprefix("ganlet.")
+            allowed = own == name or own.startswith(FAMILY_MAY_IMPORT) or name == "ganlet.models"
+            assert allowed, f"{path.name} imports {name}"
 
 
 def test_every_room_is_listed() -> None:

@@ -25,7 +25,8 @@ from ganlet.export.forms import shuffled_weight
 from ganlet.export.int8 import LayerScales, Scale, quantised_weight
 from ganlet.export.onnx_export import onnx_bytes
 from ganlet.export.sensitivity import Nearest, nearest_int8
-from ganlet.models import Generator, GeneratorConfig, build_generator
+from ganlet.models.dcgan import Generator, GeneratorConfig
+from ganlet.models.families import build_generator
 
 SHAPES: dict[str, dict[str, Any]] = {
     "transposed": {},
@@ -103,7 +104,7 @@ def test_hidden_layers_end_in_the_picture_and_the_weights_are_a_plain_generators
     made, z = faked(shape, in_int8(shape, "cpu-int8")), torch.from_numpy(latents(1, 0, 3, 7))
     *maps, images = made.features(z)
     assert [tuple(m.shape[1:]) for m in maps] == [
-        (width, side, side) for width, side in zip(made.config.widths, made.config.sizes_px, strict=False)
+        (width, *size) for width, size in zip(made.config.widths, made.config.map_sizes, strict=False)
     ]
     assert torch.equal(images, made.eval()(z))
     assert made.state_dict().keys() == generator(shape).state_dict().keys()

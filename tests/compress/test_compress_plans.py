@@ -17,7 +17,8 @@ from ganlet.compress.distill import distill_plan, distill_weights
 from ganlet.compress.freeze import transfer_plan, transfer_weights
 from ganlet.data import Batch
 from ganlet.errors import GanletError, Interrupted
-from ganlet.models import CriticConfig, GeneratorConfig, build_critic, build_generator
+from ganlet.models.dcgan import CriticConfig, GeneratorConfig
+from ganlet.models.families import build_critic, build_generator
 from ganlet.recipe import Recipe, parse_recipe
 from ganlet.training.plan import Plan, build_state, train_stage
 from ganlet.training.state import State
@@ -319,6 +320,6 @@ def test_a_plan_builds_no_network(make_recipe: Callable[..., Recipe], monkeypatc
         raise AssertionError("a network was built")
 
     recipe = make_recipe(teacher__widths=[20_000, 20_000], distill__widths=[20_000, 20_000])
-    monkeypatch.setattr("ganlet.models.build_generator", build)
+    monkeypatch.setattr("ganlet.models.families.build_generator", build)
     monkeypatch.setattr("ganlet.compress.distill.build_generator", build, raising=False)
     assert [plan.stage for plan in plans_of(recipe)] == ["teacher", "student"]

@@ -10,7 +10,8 @@ from torch import Tensor
 from ganlet.compress.importance import SCORES, channel_scores, diversity
 from ganlet.compress.prune import Rule, best_channels, narrowed, remove_channels, size_mb, zero_channels
 from ganlet.errors import GanletError
-from ganlet.models import Generator, GeneratorConfig, build_generator
+from ganlet.models.dcgan import Generator, GeneratorConfig
+from ganlet.models.families import build_generator
 from ganlet.models.init import copy_strongest_channels, initialise
 from ganlet.recipe import Importance
 

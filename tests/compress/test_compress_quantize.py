@@ -25,7 +25,7 @@ from ganlet.export.sensitivity import nearest_int8, nearness
 from ganlet.memory.forecast import forecast
 from ganlet.memory.measure import measure as measure_memory
 from ganlet.memory.ways import ways_of
-from ganlet.models import build_generator
+from ganlet.models.families import build_generator
 from ganlet.recipe import Quantize, Recipe, parse_recipe, save_recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.training.plan import Plan, train_stage

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ganlet.errors import GanletError
 from ganlet.export.flop import flop_per_picture
 from ganlet.export.onnx_export import onnx_bytes
-from ganlet.models import GeneratorConfig, build_generator
+from ganlet.models.dcgan import GeneratorConfig
+from ganlet.models.families import build_generator
 
 TEACHER, STUDENT = (2048, 1024, 512, 256, 128), (512, 256, 128, 64)
 

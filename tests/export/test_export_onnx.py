@@ -20,7 +20,9 @@ from ganlet.errors import GanletError
 from ganlet.export import export_onnx
 from ganlet.export.onnx_export import onnx_bytes, without_spectral_norm
 from ganlet.files import read_json
-from ganlet.models import Generator, GeneratorConfig, build_generator, initialise
+from ganlet.models.dcgan import Generator, GeneratorConfig
+from ganlet.models.families import build_generator
+from ganlet.models.init import initialise
 from ganlet.models.ports import as_tensors
 from ganlet.training.load import load_generator
 

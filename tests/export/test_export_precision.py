@@ -19,7 +19,9 @@ from ganlet.export import lowered, to_fp16, to_int8
 from ganlet.export.calibrate import BINS, METHODS, Histogram, entropy, least_squares, minmax, percentile
 from ganlet.export.int8 import quantised_weight
 from ganlet.export.onnx_export import onnx_bytes
-from ganlet.models import GeneratorConfig, build_generator, initialise
+from ganlet.models.dcgan import GeneratorConfig
+from ganlet.models.families import build_generator
+from ganlet.models.init import initialise
 
 Z = latents(0, 0, 16, 8)
 

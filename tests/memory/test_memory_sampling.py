@@ -12,7 +12,8 @@ from ganlet.export.onnx_export import onnx_bytes
 from ganlet.files import MIB
 from ganlet.memory.engine import declared
 from ganlet.memory.sampling import BATCHES, forecast_sampling, measure_sampling
-from ganlet.models import GeneratorConfig, build_generator
+from ganlet.models.dcgan import GeneratorConfig
+from ganlet.models.families import build_generator
 
 CONFIG = GeneratorConfig(latent=64, widths=(256, 128, 64), strides=(2, 2, 2), kernels=(4, 4, 4), channels=3)
 ENGINE = b"""junk\x00

@@ -21,7 +21,7 @@ from ganlet.training.plan import Plan, planned_stage, teacher_plan
 
 def sizes(plan: Plan) -> tuple[int, int]:
     """Numbers of the generator and the critic, counted by hand from the widths (instance or no norm not counted)."""
-    from ganlet.models import build_critic, build_generator
+    from ganlet.models.families import build_critic, build_generator
 
     networks = (build_generator(plan.generator), build_critic(plan.critic))
     generator, critic = (sum(p.numel() for p in network.parameters()) for network in networks)
@@ -84,7 +84,7 @@ def test_the_best_generator_so_far_is_held_apart(make_recipe: Callable[..., Reci
 
 
 def plan_parameters(plan: Plan) -> list[torch.nn.Parameter]:
-    from ganlet.models import build_critic, build_generator
+    from ganlet.models.families import build_critic, build_generator
 
     return [*build_generator(plan.generator).parameters(), *build_critic(plan.critic).parameters()]
 

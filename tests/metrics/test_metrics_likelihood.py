@@ -79,7 +79,8 @@ def test_a_curved_generator_in_one_dimension_against_quadrature() -> None:
 
 
 def test_a_convolutional_generator_of_this_package_can_be_judged() -> None:
-    from ganlet.models import GeneratorConfig, build_generator
+    from ganlet.models.dcgan import GeneratorConfig
+    from ganlet.models.families import build_generator
 
     config = GeneratorConfig(latent=4, widths=(6, 4), strides=(2, 2), kernels=(4, 4), channels=1, norm="batch")
     generator = build_generator(config).double().eval()

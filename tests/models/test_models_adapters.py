@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from ganlet.models import Adapters, GeneratorConfig, build_generator, hidden_pairs, partners
+from ganlet.models.adapters import Adapters
+from ganlet.models.config import hidden_pairs, partners
+from ganlet.models.dcgan import GeneratorConfig
+from ganlet.models.families import build_generator
 
 
 def config(widths: tuple[int, ...], strides: tuple[int, ...]) -> GeneratorConfig:

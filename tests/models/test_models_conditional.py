@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ganlet.device.feed import label_port, z_port
-from ganlet.models import CriticConfig, GeneratorConfig, build_critic, build_generator, initialise
 from ganlet.models.blocks import MOST_EMBEDDED, ConditionalBatchNorm2d, LabelVectors
+from ganlet.models.dcgan import CriticConfig, GeneratorConfig
+from ganlet.models.families import build_critic, build_generator
+from ganlet.models.init import initialise
 from ganlet.models.ports import seeded_feed
 
 CLASSES = 3

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganlet.models import Critic, CriticConfig, Generator, GeneratorConfig, build_critic, build_generator
+from ganlet.models.dcgan import Critic, CriticConfig, Generator, GeneratorConfig
+from ganlet.models.families import build_critic, build_generator
 
 TEACHER = GeneratorConfig(
     latent=100, widths=(2048, 1024, 512, 256, 128), strides=(2,) * 5, kernels=(4,) * 5, channels=3

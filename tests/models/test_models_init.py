@@ -9,16 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ganlet.compress.prune import zero_channels
-from ganlet.models import (
-    CriticConfig,
-    Generator,
-    GeneratorConfig,
-    build_critic,
-    build_generator,
-    copy_strongest_channels,
-    initialise,
-)
-from ganlet.models.init import can_start_from
+from ganlet.models.dcgan import CriticConfig, Generator, GeneratorConfig
+from ganlet.models.families import build_critic, build_generator
+from ganlet.models.init import can_start_from, copy_strongest_channels, initialise
 
 TEACHER = GeneratorConfig(latent=7, widths=(12, 10, 8), strides=(4, 2, 2), kernels=(8, 4, 4), channels=3)
 

@@ -1,6 +1,8 @@
 """Files, overrides, freezing, resolved defaults, and the key of a stage."""
 
 import math
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from pydantic import BaseModel
 
 from ganlet.errors import GanletError
 from ganlet.recipe import Recipe, Train, load_recipe, parse_recipe, save_recipe
-from ganlet.recipe.sections import Section
+from ganlet.section import Section
 
 Tables = dict[str, Any]
 
@@ -374,12 +376,10 @@ def test_the_hash_of_all_values_ignores_only_name_device_path_and_logging(tables
     assert parse_recipe(tables).sha256 != base
 
 
-def test_recipe_and_models_agree_on_the_first_size() -> None:
-    """Neither room may import the other, so the number stands in both."""
-    from ganlet.models import config
-    from ganlet.recipe import sections
-
-    assert sections.FIRST_SIZE_PX == config.FIRST_SIZE_PX
+def test_torch_is_loaded_only_where_a_recipe_is_parsed() -> None:
+    code = "import sys; import ganlet.recipe; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
 
 
 def test_a_section_is_taken_away_by_a_word(tmp_path: Path, tiny_tables: dict[str, Any]) -> None:

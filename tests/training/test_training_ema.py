@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ganlet.models import GeneratorConfig, build_generator
+from ganlet.models.dcgan import GeneratorConfig
+from ganlet.models.families import build_generator
 from ganlet.training.ema import decay_at, update_average
 
 CONFIG = GeneratorConfig(latent=3, widths=(4, 2), strides=(2, 2), kernels=(4, 4), channels=1)

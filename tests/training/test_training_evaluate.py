@@ -16,7 +16,7 @@ import torch
 from ganlet.artifact import GENERATOR, Stage, load_stage
 from ganlet.data import Batch
 from ganlet.errors import GanletError, Interrupted
-from ganlet.models import Generator
+from ganlet.models.dcgan import Generator
 from ganlet.recipe import Recipe
 from ganlet.training.loop import Job, run_training
 from ganlet.training.plan import build_state, random_weights, teacher_plan, train_stage

@@ -11,8 +11,9 @@ import torch.nn.functional as F  # noqa: N812
 
 from ganlet.data import Batch
 from ganlet.losses.perceptual import PerceptualNet
-from ganlet.models import Adapters, Critic, CriticConfig, Generator, GeneratorConfig, initialise
-from ganlet.recipe import Critic as CriticSection
+from ganlet.models.adapters import Adapters
+from ganlet.models.dcgan import Critic, CriticConfig, CriticNetwork, Generator, GeneratorConfig
+from ganlet.models.init import initialise
 from ganlet.recipe import Distill, Recipe, Train
 from ganlet.training.state import State, make_state
 from ganlet.training.steps import Real, _parts, adversarial_step, critic_step, distillation_step
@@ -127,7 +128,7 @@ def test_n_critic_updates_on_new_pictures_each(make_recipe: Callable[..., Recipe
 
 
 def distill_section(**changes: Any) -> Distill:
-    values: dict[str, Any] = {"widths": (4, 4), "alpha": 0.3, "critic": CriticSection(widths=(4, 6)), "features": 2.0}
+    values: dict[str, Any] = {"widths": (4, 4), "alpha": 0.3, "critic": CriticNetwork(widths=(4, 6)), "features": 2.0}
     return Distill(**(values | {"train": Train(batch=BATCH, ema=0.0)} | changes))
 
 

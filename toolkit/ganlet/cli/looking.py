@@ -71,7 +71,8 @@ def budget(
     result = budget_recipe(recipe_of(recipe, overrides), gpu, vram_gb, fit, measured)
     print_tables(*tables(result))
     drawn = draw(result, pictures) if pictures is not None else []
-    finish(as_json, result, f"{len(drawn)} pictures in {pictures}" if drawn else "")
+    notes = [f"{stage['stage']}: {note}" for stage in result["stages"] for note in stage["notes"]]
+    finish(as_json, result, *notes, f"{len(drawn)} pictures in {pictures}" if drawn else "")
     if result["fits"] is False:
         raise typer.Exit(EXIT_FAILED)
 

@@ -122,7 +122,7 @@ def _measured(recipe: Recipe, plan: "Plan", found: "Forecast") -> dict[str, Any]
 def _sampling(recipe: Recipe, plan: "Plan", place: "Place", measured: bool) -> list[dict[str, Any]]:
     from ganlet.memory.sampling import forecast_sampling, measure_sampling
     from ganlet.memory.ways import RUNS
-    from ganlet.models import build_generator
+    from ganlet.models.families import build_generator
 
     engines = tuple(sorted((RUNS / recipe.run.name / "engines").glob("*.engine")))
     rows = forecast_sampling(plan.generator, "cpu" if measured else place, engines)

@@ -20,7 +20,7 @@ from ganlet.verify.fidelity import evenly
 
 if TYPE_CHECKING:
     from ganlet.metrics.likelihood import Annealing, Draw
-    from ganlet.models import Generator
+    from ganlet.models.base import Generator
 
 SCHEMA = 1
 CHUNK = 4  # pictures whose chains run at once

@@ -131,6 +131,8 @@ class OpenRun:
             plan = plan.with_class_names(self.pictures.label_names)
         plan = with_feature_net(plan, self.recipe)
         predicted = forecast(plan, place_of(device))
+        for note in predicted.notes:
+            self.observer.say(f"{plan.stage}: {note}")
         write_json(folder / FORECAST, predicted.as_json())
         with self.observer.watch(plan.stage, "pictures") as update, out_of_memory(plan, predicted.peak_mib, device):
             stage = train_stage(

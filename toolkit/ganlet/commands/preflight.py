@@ -154,7 +154,7 @@ def disk_mb(plans: "Sequence[Plan]") -> float:
     """Megabytes that a run writes: per stage a checkpoint (weights, average, two moments), three times
     (the newest, the one before and the one that is being written), and the results.
     """
-    from ganlet.models import build_critic, build_generator
+    from ganlet.models.families import build_critic, build_generator
 
     total = 20.0  # logs, pictures, the page
     for plan in plans:

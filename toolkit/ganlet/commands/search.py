@@ -70,7 +70,7 @@ class Proxy:
         """Size of generator.onnx and median time of one picture: neither depends on what the weights are."""
         from ganlet.compress.distill import distill_plan
         from ganlet.export.onnx_export import onnx_bytes
-        from ganlet.models import build_generator
+        from ganlet.models.families import build_generator
 
         plan = distill_plan(self._recipe(point, 0, 0), self.source)
         known, of = self.folder(point) / "cost.json", plan.generator.model_dump(mode="json")
@@ -213,8 +213,7 @@ def with_widths(recipe: Recipe, source: Stage) -> Recipe:
     if distill is None or distill.width is None:
         return recipe
     student = student_config(distill, generator_config_of(source))
-    shape = {"widths": student.widths, "strides": student.strides, "kernels": student.kernels, "width": None}
-    return recipe.model_copy(update={"distill": distill.model_copy(update=shape)})
+    return recipe.model_copy(update={"distill": distill.model_copy(update=student.shape | {"width": None})})
 
 
 def study_name(recipe: Recipe, place: OpenRun, source: Stage) -> str:

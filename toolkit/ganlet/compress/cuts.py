@@ -11,7 +11,8 @@ from ganlet.compress.importance import Scores, channel_scores, require_importanc
 from ganlet.compress.prune import Kept, Rule, remove_channels, size_mb
 from ganlet.compress.tuning import no_step, tuning_plan
 from ganlet.errors import GanletError
-from ganlet.models import Generator, GeneratorConfig
+from ganlet.models.base import Generator
+from ganlet.models.config import GeneratorConfig
 from ganlet.recipe import Prune, Recipe
 from ganlet.training.load import generator_config_of, load_generator
 from ganlet.training.plan import Plan
@@ -77,17 +78,13 @@ def planned_config(prune: Prune, before: GeneratorConfig, number: int) -> Genera
     Raises GanletError for an importance that such a generator does not have.
     """
     require_importance(prune.importance, before)
-    return _cut_config(before, planned_widths(prune, before, number))
-
-
-def _cut_config(before: GeneratorConfig, widths: tuple[int, ...]) -> GeneratorConfig:
-    return GeneratorConfig.model_validate(before.model_dump() | {"widths": widths, "spectral": False})
+    return before.without_spectral().with_widths(planned_widths(prune, before, number))
 
 
 def tune_plan(recipe: Recipe, whole: Stage, widths: tuple[int, ...], turn: int) -> Plan:
     """Fine-tuning of `widths` after cut `turn`: a distillation of `whole`, by its own critic."""
     number, prune = section_of(recipe)
-    student = _cut_config(generator_config_of(whole), widths)
+    student = generator_config_of(whole).without_spectral().with_widths(widths)
     return tuning_plan(recipe, number, whole, stage_name(prune, turn), student)
 
 

@@ -5,11 +5,13 @@ from ganlet.compress.freeze import require_penalty_is_valid, require_same_pictur
 from ganlet.compress.importance import channel_scores, require_importance
 from ganlet.errors import GanletError
 from ganlet.losses.perceptual import weights_path
-from ganlet.models import Critic, Generator, GeneratorConfig, copy_strongest_channels, hidden_pairs
-from ganlet.models.init import can_start_from
+from ganlet.models.base import Critic, Generator
+from ganlet.models.config import GeneratorConfig, hidden_pairs
+from ganlet.models.families import FAMILIES
+from ganlet.models.init import can_start_from, copy_strongest_channels
 from ganlet.recipe import Distill, Recipe
 from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
-from ganlet.training.plan import Ends, Fill, Plan, critic_config, generator_config, random_weights
+from ganlet.training.plan import Fill, Plan, random_weights
 from ganlet.training.steps import distillation_step
 
 
@@ -22,7 +24,7 @@ def distill_plan(recipe: Recipe, source: Stage) -> Plan:
     if distill.critic == "teacher":
         critic = critic_config_of(source)
     else:
-        critic = critic_config(distill.critic, teacher.channels, teacher.classes)
+        critic = FAMILIES[distill.family].critic_config.of(distill.critic, teacher.ends)
     require_penalty_is_valid(distill.loss, critic, source)
     if distill.init == "teacher":
         require_importance(distill.importance, teacher)
@@ -50,11 +52,13 @@ def distill_plan(recipe: Recipe, source: Stage) -> Plan:
 def student_config(distill: Distill, teacher: GeneratorConfig) -> GeneratorConfig:
     """The student that a recipe describes, by its widths or by a fraction of its teacher's."""
     if distill.width is not None:
-        shape = {"strides": teacher.strides, "kernels": teacher.kernels}
-        widths = tuple(max(1, round(distill.width * width)) for width in teacher.widths)
-        distill = distill.model_copy(update=shape | {"widths": widths})
-    ends = Ends(teacher.latent, teacher.channels, teacher.classes, teacher.class_names)
-    return generator_config(distill, ends)
+        if distill.family != teacher.family:
+            raise GanletError(
+                f'distill.width is a fraction of the widths of a teacher of the same family, but the teacher is "'
+                f'{teacher.family}" and the student "{distill.family}"; give distill.widths.'
+            )
+        distill = distill.model_copy(update=teacher.narrowed(distill.width).shape)
+    return FAMILIES[distill.family].generator_config.of(distill, teacher.ends)
 
 
 def distill_weights(recipe: Recipe, source: Stage) -> Fill:

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ganlet.errors import GanletError
 from ganlet.export.calibrate import LEVELS
 from ganlet.export.int8 import UNSIGNED_LEVELS, LayerScales, Scale
-from ganlet.models import Generator, GeneratorConfig
+from ganlet.models.config import GeneratorConfig
+from ganlet.models.dcgan import Generator
+from ganlet.models.families import build_generator
 
 Convolution = nn.ConvTranspose2d | nn.Conv2d
 LEAST_INT8 = -128  # of activations, as QuantizeLinear cuts them off; weights end at -127
@@ -27,7 +30,7 @@ class FakeQuantised(Generator):
     It draws the same in training and in eval mode. `scales`: layer, `layer2.0`, -> what is around it.
     """
 
-    def __init__(self, config: GeneratorConfig, scales: Mapping[str, LayerScales]) -> None:
+    def __init__(self, config: Any, scales: Mapping[str, LayerScales]) -> None:
         super().__init__(config)
         self.scales = dict(scales)
 
@@ -133,6 +136,20 @@ def _convolved(part: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None
     return functional.conv2d(x, weight, bias, **about)
 
 
+def require_can_be_tuned(config: GeneratorConfig) -> None:
+    """Raise GanletError for a generator whose int8 file cannot be imitated while training."""
+    if config.family != "dcgan":
+        raise GanletError(
+            f'Quantisation-aware fine-tuning is made for family = "dcgan", got "{config.family}"; remove '
+            "[compress.tune]: the int8 file is calibrated without it."
+        )
+    if config.classes is not None and getattr(config, "condition", "") == "batch-norm":
+        raise GanletError(
+            'Quantisation-aware fine-tuning does not know condition = "batch-norm"; remove [compress.tune], or set '
+            'condition = "concatenate".'
+        )
+
+
 def planned_scales(config: GeneratorConfig) -> dict[str, LayerScales]:
     """Which layers of a generator will be in int8, before it has weights: all scales are 1.
 
@@ -141,7 +158,7 @@ def planned_scales(config: GeneratorConfig) -> dict[str, LayerScales]:
     one = Scale(1.0)
     found: dict[str, LayerScales] = {}
     with torch.device("meta"):
-        network = Generator(config)
+        network = build_generator(config)
     before = None  # what the last layer gives is in int8
     for name, part in network.named_modules():
         if isinstance(part, nn.InstanceNorm2d):

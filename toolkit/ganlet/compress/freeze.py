@@ -2,7 +2,8 @@
 
 from ganlet.artifact import Stage
 from ganlet.errors import GanletError
-from ganlet.models import Critic, CriticConfig, Generator
+from ganlet.models.base import Critic, Generator
+from ganlet.models.config import CriticConfig
 from ganlet.recipe import Recipe, Transfer
 from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
 from ganlet.training.plan import Fill, Plan
@@ -43,11 +44,11 @@ def freezable(transfer: Transfer, source: Stage) -> tuple[list[int], list[int]]:
     Raises GanletError when nothing would be left to train.
     """
     found = []
-    for name, wanted, widths in (
-        ("freeze_generator", transfer.freeze_generator, generator_config_of(source).widths),
-        ("freeze_critic", transfer.freeze_critic, critic_config_of(source).widths),
+    for name, wanted, layers in (
+        ("freeze_generator", transfer.freeze_generator, generator_config_of(source).layer_count),
+        ("freeze_critic", transfer.freeze_critic, critic_config_of(source).layer_count),
     ):
-        most = len(widths)  # of as many layers and one more, which makes colours or the score
+        most = layers - 1  # the last, which makes colours or the score, always learns
         if wanted != "auto" and wanted > most:
             raise GanletError(
                 f"transfer.{name} = {wanted} freezes all {most + 1} layers of {source.folder}; give at most {most}."
@@ -68,7 +69,7 @@ def transfer_weights(source: Stage) -> Fill:
 
 def require_penalty_is_valid(loss: str, critic: CriticConfig, source: Stage) -> None:
     """Raise GanletError where the source's critic mixes samples by batch norm and the loss penalises each gradient."""
-    if loss == "wgan-gp" and critic.norm == "batch":
+    if loss == "wgan-gp" and critic.mixes_samples:
         raise GanletError(
             f"The critic of {source.folder} has batch norm, which mixes samples and is not valid under the gradient "
             "penalty of wgan-gp; choose another loss."

@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_pruning import DependencyGraph, prune_conv_out_channels
+from torch_pruning import DependencyGraph, prune_conv_out_channels, prune_linear_out_channels
 from torch_pruning.pruner.importance import BNScaleImportance, GroupMagnitudeImportance, MagnitudeImportance
 
 from ganlet.errors import GanletError
-from ganlet.models import Generator, GeneratorConfig, build_generator
-from ganlet.models.init import maker, strength
+from ganlet.models.base import Generator
+from ganlet.models.blocks import Weighted, channel_count
+from ganlet.models.config import GeneratorConfig
+from ganlet.models.families import build_generator
+from ganlet.models.init import strength
 from ganlet.models.ports import TensorFeed, seeded_feed, split_feed, zeros
 from ganlet.recipe import Importance
 from ganlet.training.state import seed_of
@@ -37,9 +40,10 @@ def channel_scores(generator: Generator, importance: Importance, seed: int) -> S
 
 def require_importance(importance: Importance, config: GeneratorConfig) -> None:
     """Raise GanletError where an importance has nothing to read in a generator of `config`."""
-    if importance == "batch-norm" and config.norm != "batch":
+    norm = getattr(config, "norm", "none")
+    if importance == "batch-norm" and norm != "batch":
         raise GanletError(
-            f'importance = "batch-norm" reads the scales of batch norms, but the generator has norm = "{config.norm}"; '
+            f'importance = "batch-norm" reads the scales of batch norms, but the generator has norm = "{norm}"; '
             'choose importance = "diversity".'
         )
 
@@ -80,7 +84,8 @@ def _traced(feed: TensorFeed) -> TensorFeed:
 def _effects(pictures: Tensor, along: Tensor, activations: Sequence[Tensor]) -> list[Tensor]:
     """<along(i), E_c(i)> of every picture and channel, (N, widths[i]) for each layer, by one backward pass."""
     gradients = torch.autograd.grad(pictures, activations, along, retain_graph=True)
-    return [(g * a.detach()).sum(dim=(2, 3)) for g, a in zip(gradients, activations, strict=True)]
+    products = [g * a.detach() for g, a in zip(gradients, activations, strict=True)]
+    return [p.sum(dim=tuple(range(2, p.ndim))) if p.ndim > 2 else p for p in products]
 
 
 def _diversity(generator: Generator, seed: int) -> Scores:
@@ -109,8 +114,13 @@ def _by_weights(judge: Callable[[Any], Tensor]) -> Callable[[Generator, int], Sc
 def channel_groups(generator: Generator) -> list[Any]:
     """torch-pruning's group of each hidden layer's channels: their weights, norm, and the inputs of the next layer."""
     graph = dependency_graph(generator)
-    convolutions = [maker(layer) for layer in generator.layers()[:-1]]
-    return [graph.get_pruning_group(c, prune_conv_out_channels, idxs=list(range(c.out_channels))) for c in convolutions]
+    return [channel_group(graph, module, list(range(channel_count(module)))) for module in generator.cuts()]
+
+
+def channel_group(graph: Any, module: Weighted, channels: list[int]) -> Any:
+    """torch-pruning's group of some of the channels that a module makes."""
+    cut = prune_linear_out_channels if isinstance(module, nn.Linear) else prune_conv_out_channels
+    return graph.get_pruning_group(module, cut, idxs=channels)
 
 
 def dependency_graph(generator: Generator) -> Any:
@@ -128,16 +138,12 @@ def plain_copy(generator: Generator) -> Generator:
     """
     was_training = generator.training
     generator.eval()  # or reading a spectrally normalised weight would change it
-    copied = build_generator(generator.config.model_copy(update={"spectral": False})).eval()
+    copied = build_generator(generator.config.without_spectral()).eval()
     for name, part in copied.named_modules():
         origin: Any = generator.get_submodule(name)
-        if isinstance(part, nn.ConvTranspose2d | nn.Conv2d):
-            part.weight.copy_(origin.weight)
-            if part.bias is not None:
-                part.bias.copy_(origin.bias)
-        elif isinstance(part, nn.BatchNorm2d | nn.InstanceNorm2d | nn.Embedding):
-            part.load_state_dict(origin.state_dict())
-        elif isinstance(part, nn.ReLU):
+        for key, value in [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]:
+            value.copy_(getattr(origin, key))
+        if isinstance(part, nn.ReLU):
             part.inplace = False
     generator.train(was_training)
     return copied

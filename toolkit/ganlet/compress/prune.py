@@ -4,18 +4,19 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch_pruning import prune_conv_out_channels
 
-from ganlet.compress.importance import Scores, dependency_graph, plain_copy
+from ganlet.compress.importance import Scores, channel_group, dependency_graph, plain_copy
 from ganlet.errors import GanletError
 from ganlet.files import MB
-from ganlet.models import Generator, GeneratorConfig, build_generator
-from ganlet.models.init import maker
+from ganlet.models.base import Generator
+from ganlet.models.blocks import channel_count, channel_weight
+from ganlet.models.config import GeneratorConfig
+from ganlet.models.families import build_generator
 from ganlet.training.load import load_strict
 
 Scope = Literal["global", "uniform"]
@@ -76,8 +77,7 @@ def best_channels(scores: Scores, widths: Sequence[int]) -> Kept:
 
 def narrowed(config: GeneratorConfig, kept: Kept) -> GeneratorConfig:
     """The config of the generator that keeps those channels."""
-    widths = tuple(len(indices) for indices in kept)
-    return GeneratorConfig.model_validate(config.model_dump() | {"widths": widths, "spectral": False})
+    return config.without_spectral().with_widths(tuple(len(indices) for indices in kept))
 
 
 def size_mb(config: GeneratorConfig) -> float:
@@ -92,11 +92,10 @@ def remove_channels(generator: Generator, kept: Kept) -> Generator:
     """
     cut = plain_copy(generator)
     graph = dependency_graph(cut)
-    for layer, indices in zip(cut.layers()[:-1], kept, strict=True):
-        convolution = maker(layer)
-        gone = sorted(set(range(convolution.out_channels)) - set(indices.tolist()))
+    for module, indices in zip(cut.cuts(), kept, strict=True):
+        gone = sorted(set(range(channel_count(module))) - set(indices.tolist()))
         if gone:
-            graph.get_pruning_group(convolution, prune_conv_out_channels, idxs=gone).prune()
+            channel_group(graph, module, gone).prune()
     result = build_generator(narrowed(generator.config, kept))
     load_strict(result, cut.state_dict(), "The pruned generator")
     return result.eval()
@@ -107,15 +106,14 @@ def zero_channels(generator: Generator, kept: Kept) -> Generator:
     """A copy, as wide as before, with all but the kept channels silent: weights, bias, norm scale and shift are 0."""
     silent = plain_copy(generator)
     layers = silent.layers()
-    for layer, following, indices in zip(layers, layers[1:], kept, strict=False):
-        convolution = maker(layer)
-        gone = torch.ones(convolution.out_channels, dtype=torch.bool)
+    for layer, following, module, indices in zip(layers, layers[1:], silent.cuts(), kept, strict=False):
+        gone = torch.ones(channel_count(module), dtype=torch.bool)
         gone[indices] = False
-        weight = convolution.weight if isinstance(convolution, nn.Conv2d) else convolution.weight.transpose(0, 1)
-        weight[gone] = 0  # (out, in, k, k)
-        norms = [part for part in layer if isinstance(part, nn.BatchNorm2d | nn.InstanceNorm2d)]
+        channel_weight(module)[:, gone] = 0
+        norms = [part for part in layer if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d | nn.InstanceNorm2d)]
         alone = [m for m in following.modules() if isinstance(m, nn.ConvTranspose2d) and m.groups > 1]  # depthwise
-        for part in (convolution, *norms, *alone):
+        parts: list[Any] = [module, *norms, *alone]
+        for part in parts:
             if part.bias is not None:
                 part.bias[gone] = 0
         for part in (*norms, *alone):

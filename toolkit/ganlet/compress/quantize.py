@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto
 
 from ganlet.artifact import CRITIC, FORECAST, GENERATOR, STAGE_OF_STEP, Stage, save_stage
-from ganlet.compress.fake_quant import FakeQuantised, planned_scales
+from ganlet.compress.fake_quant import FakeQuantised, planned_scales, require_can_be_tuned
 from ganlet.compress.importance import plain_copy
 from ganlet.compress.tuning import no_step, tune_weights, tuning_plan
 from ganlet.export import variants
@@ -67,7 +67,8 @@ def _exported(stage: Stage) -> ModelProto:
 
 def quantize_plan(recipe: Recipe, source: Stage, scales: Mapping[str, LayerScales] | None = None) -> Plan:
     """Training `source` on as its int8 file draws; without `scales` a plan for a forecast of its memory."""
-    student = generator_config_of(source).model_copy(update={"spectral": False})
+    student = generator_config_of(source).without_spectral()
+    require_can_be_tuned(student)
     build = partial(FakeQuantised, scales=planned_scales(student) if scales is None else scales)
     return tuning_plan(recipe, section_of(recipe)[0], source, TUNED, student, build)
 

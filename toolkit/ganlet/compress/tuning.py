@@ -6,9 +6,11 @@ from ganlet.artifact import Stage
 from ganlet.compress.freeze import require_penalty_is_valid, require_same_pictures
 from ganlet.errors import GanletError
 from ganlet.losses.perceptual import weights_path
-from ganlet.models import Critic, CriticConfig, Generator, GeneratorConfig, build_generator
+from ganlet.models.base import Critic, Generator
+from ganlet.models.config import CriticConfig, GeneratorConfig
+from ganlet.models.families import build_generator
 from ganlet.recipe import Recipe, Tune
-from ganlet.training.load import critic_config_of, generator_config_of, load_critic, load_generator
+from ganlet.training.load import critic_config_of, family_of, generator_config_of, load_critic, load_generator
 from ganlet.training.plan import Fill, Plan
 from ganlet.training.steps import distillation_step
 
@@ -34,14 +36,14 @@ def tuning_plan(
     require_penalty_is_valid(tune.loss, critic, whole)
     if tune.perceptual:
         weights_path()
-    section, teacher = tune.as_distill(student.widths), generator_config_of(whole)
+    teacher = generator_config_of(whole)
     place = f"compress.{number}.tune"
     saves = "critic" in whole.config
     return Plan(
         stage,
         student,
         critic,
-        section,
+        tune,
         distillation_step,
         teacher=teacher,
         place=place,
@@ -54,8 +56,8 @@ def _critic_for(tune: Tune, whole: Stage) -> CriticConfig:
     """The whole's own. A generator that was imported without one has the least there is, where nothing asks it."""
     if "critic" in whole.config or tune.needs_critic:
         return critic_config_of(whole)
-    generator = generator_config_of(whole)
-    return CriticConfig(widths=(1,), channels=generator.channels, classes=generator.classes)
+    family, ends = family_of(whole, "generator"), generator_config_of(whole).ends
+    return family.critic_config.of(family.critic(widths=(1,)), ends)
 
 
 def tune_weights(generator: Generator, whole: Stage, current: Stage) -> Fill:

@@ -22,7 +22,7 @@ from ganlet.device.contract import metadata_of
 from ganlet.errors import GanletError
 from ganlet.export.onnx_export import without_spectral_norm
 from ganlet.files import write_bytes
-from ganlet.models import Generator
+from ganlet.models.base import Generator
 from ganlet.models.ports import seeded_feed, zeros
 from ganlet.training.load import load_generator
 

@@ -129,10 +129,14 @@ def shuffled_weight(weight: Array, stride: int, group: int = 1) -> Array:
 
 
 def to_gemm(graph: Graph, node: NodeProto) -> None:
-    """ConvTranspose on a 1 x 1 input -> Gemm -> activation -> Reshape with channels last -> Transpose.
+    """ConvTranspose on a 1 x 1 input -> Gemm -> activation -> Reshape with channels last -> Transpose; of a Gemm the
+    weight is stored as (in, out), as int8 has it.
 
     As with `interleave`, the transpose is undone by the one that ONNX Runtime puts before an int8 convolution.
     """
+    if node.op_type == "Gemm":
+        _weight_by_columns(graph, node)
+        return
     weight = _of_one_pixel(graph, node).transpose(0, 2, 3, 1)  # (in, h, w, out)
     entering, height, width, out = weight.shape
     chain = _with_activation(graph, node)
@@ -149,7 +153,10 @@ def to_gemm(graph: Graph, node: NodeProto) -> None:
 
 
 def to_conv1x1(graph: Graph, node: NodeProto) -> None:
-    """ConvTranspose on a 1 x 1 input -> Conv 1 x 1 -> activation -> Reshape."""
+    """ConvTranspose on a 1 x 1 input -> Conv 1 x 1 -> activation -> Reshape; of a Gemm with a Reshape before it."""
+    if node.op_type == "Gemm":
+        _gemm_to_conv1x1(graph, node)
+        return
     weight = _of_one_pixel(graph, node)
     entering, out, height, width = weight.shape
     chain = _with_activation(graph, node)
@@ -158,6 +165,32 @@ def to_conv1x1(graph: Graph, node: NodeProto) -> None:
     first = _layer_node(graph, "Conv", node, kernel, channel_of, kernel_shape=[1, 1])
     made = [first, *_moved(chain[1:], first.output[0])]
     shape = graph.store(f"{layer_name(node)}.shape", np.array([0, out, height, width], dtype=np.int64))
+    made.append(_step("Reshape", made, str(chain[-1].output[0]), shape))
+    graph.replace(chain, made)
+
+
+def _columns(graph: Graph, node: NodeProto) -> Array:
+    """The weight of a Gemm as (in, out)."""
+    weight = graph.constants[node.input[1]]
+    return np.ascontiguousarray(weight.T) if attributes(node).get("transB", 0) else weight
+
+
+def _weight_by_columns(graph: Graph, node: NodeProto) -> None:
+    weight = _columns(graph, node)
+    made = _layer_node(graph, "Gemm", node, weight, np.arange(weight.shape[1]))
+    made.output[0] = node.output[0]
+    graph.replace([node], [made])
+
+
+def _gemm_to_conv1x1(graph: Graph, node: NodeProto) -> None:
+    rows = np.ascontiguousarray(_columns(graph, node).T)  # (out, in)
+    chain, name = _with_activation(graph, node), layer_name(node)
+    pixel = graph.store(f"{name}.pixel_shape", np.array([0, rows.shape[1], 1, 1], dtype=np.int64))
+    given = helper.make_node("Reshape", [node.input[0], pixel], [f"{name}_pixel"], name=f"{name}_pixel")
+    about: dict[str, Any] = {"source": f"{name}_pixel", "kernel_shape": [1, 1]}
+    first = _layer_node(graph, "Conv", node, rows[..., None, None], np.arange(len(rows)), **about)
+    made = [given, first, *_moved(chain[1:], first.output[0])]
+    shape = graph.store(f"{name}.shape", np.array([0, len(rows)], dtype=np.int64))
     made.append(_step("Reshape", made, str(chain[-1].output[0]), shape))
     graph.replace(chain, made)
 

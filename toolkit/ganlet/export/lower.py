@@ -1,7 +1,7 @@
 """Exact rewrites of a generator's graph: the same pictures from other operators, which a device may run faster.
 
-A transposed convolution can take five forms. Each is the same sum in another order, so in float64 they agree to 1e-14;
-weights are only moved, never changed.
+A transposed convolution can take five forms, a fully connected layer (Gemm) the last two. Each is the same sum in
+another order, so in float64 they agree to 1e-14; weights are only moved, never changed.
 
     transposed   ConvTranspose, as it is
     shuffled     Conv with stride * stride times the channels -> activation -> DepthToSpace -> crop
@@ -18,7 +18,7 @@ from onnx import ModelProto, NodeProto
 
 from ganlet.errors import GanletError
 from ganlet.export.forms import FORMS, geometry_of
-from ganlet.export.graph import Graph, layer_name
+from ganlet.export.graph import Graph, attributes, layer_name
 
 Form = Literal["transposed", "shuffled", "interleaved", "conv1x1", "gemm"]
 Role = Literal["first", "hidden", "last"]
@@ -26,10 +26,11 @@ Role = Literal["first", "hidden", "last"]
 
 @dataclass(frozen=True)
 class Layer:
-    """A transposed convolution of a model.
+    """A transposed convolution or a fully connected layer of a model.
 
-    `name`: that of its weight, `layer1.0`. `role`: first after the input, last before the output, or hidden. `forms`:
-    those it can take. `reason`: why it cannot take those that are missing; empty where none is.
+    `name`: that of its weight, `layer1.0`. `role`: first where no layer lies between it and the inputs, last where none
+    lies between it and the outputs, else hidden. `forms`: those it can take, its own first. `reason`: why it cannot
+    take those that are missing; empty where none is.
     """
 
     name: str
@@ -39,18 +40,45 @@ class Layer:
 
 
 def layers_of(model: ModelProto) -> list[Layer]:
-    """The transposed convolutions of a model in their order, with the forms that each can take."""
+    """The transposed convolutions and fully connected layers of a model in their order, with the forms of each."""
     graph = Graph(model)
-    shapes = graph.shapes()
-    found = [node for node in graph.nodes if node.op_type == "ConvTranspose"]
-    layers = []
-    for index, node in enumerate(found):
-        role: Role = "first" if index == 0 else "last" if index == len(found) - 1 else "hidden"
-        layers.append(Layer(layer_name(node), role, *_possible(graph, node, shapes)))
-    return layers
+    shapes, roles = graph.shapes(), _roles(graph)
+    nodes = [node for node in graph.nodes if _is_layer(graph, node)]
+    return [Layer(layer_name(node), roles[layer_name(node)], *_possible(graph, node, shapes)) for node in nodes]
+
+
+def _is_layer(graph: Graph, node: NodeProto) -> bool:
+    """Whether a node is a transposed convolution, or a Gemm of one constant matrix."""
+    if node.op_type != "Gemm":
+        return bool(node.op_type == "ConvTranspose")
+    about = attributes(node)
+    plain = about.get("alpha", 1.0) == about.get("beta", 1.0) == 1.0 and not about.get("transA", 0)
+    return plain and all(name in graph.constants for name in node.input[1:] if name)
+
+
+def _roles(graph: Graph) -> dict[str, Role]:
+    """Layer -> its role, by what lies between it and the graph's inputs and outputs."""
+    after: set[str] = set()  # tensors that a layer has had a part in
+    follows: dict[str, bool] = {}
+    for node in graph.nodes:
+        behind = any(name in after for name in node.input)
+        if _is_layer(graph, node):
+            follows[layer_name(node)], behind = behind, True
+        after.update(node.output if behind else ())
+    before: set[str] = set()  # tensors that go into a layer
+    roles: dict[str, Role] = {}
+    for node in reversed(graph.nodes):
+        ahead = any(name in before for name in node.output)
+        if _is_layer(graph, node):
+            name = layer_name(node)
+            roles[name], ahead = "first" if not follows[name] else "hidden" if ahead else "last", True
+        before.update(node.input if ahead else ())
+    return roles
 
 
 def _possible(graph: Graph, node: NodeProto, shapes: Mapping[str, list[int | None]]) -> tuple[tuple[Form, ...], str]:
+    if node.op_type == "Gemm":
+        return ("gemm", "conv1x1"), ""
     reason = _left_alone(graph, node, shapes)
     if reason:
         return ("transposed",), reason
@@ -103,7 +131,7 @@ def rewritten(model: ModelProto, forms: Mapping[str, Form]) -> ModelProto:
                 f"{', '.join(known[name].forms)}."
             )
     graph = Graph(model)
-    for node in [node for node in graph.nodes if node.op_type == "ConvTranspose"]:
+    for node in [node for node in graph.nodes if _is_layer(graph, node)]:
         form = forms.get(layer_name(node), "transposed")
         if form != "transposed":
             FORMS[form](graph, node)

@@ -19,7 +19,7 @@ from ganlet.device.contract import metadata_of
 from ganlet.errors import GanletError, words_of
 from ganlet.export.flop import METADATA_KEY, flop_per_picture
 from ganlet.files import write_bytes
-from ganlet.models import Generator
+from ganlet.models.base import Generator
 from ganlet.models.ports import zeros
 from ganlet.training.load import load_generator
 

@@ -28,6 +28,8 @@ class Profile:
     unsigned: bool = False
 
     def form_of(self, layer: Layer) -> Form:
+        if "transposed" not in layer.forms:  # fully connected
+            return self.first if self.first in layer.forms else layer.forms[0]
         wanted: Form = {"first": self.first, "hidden": self.hidden, "last": self.last}[layer.role]
         # A first layer on a larger input is one like any other; what cannot be interleaved may still be shuffled.
         wanted = self.hidden if wanted in ("conv1x1", "gemm") and wanted not in layer.forms else wanted

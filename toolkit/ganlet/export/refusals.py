@@ -206,7 +206,7 @@ TABLE: tuple[Row, ...] = (
         r"FP32 GEMM is not supported",
         80,
         _products_in_fp32,
-        f"on {RTX}, use --precision fp16, or an ONNX file with a 1x1 convolution in its place",
+        f"on {RTX}, use --precision fp16, or --profile sm75, which puts a 1x1 convolution in its place",
     ),
     Row(
         "a transposed convolution in bf16",

@@ -26,7 +26,7 @@ from ganlet.errors import GanletError
 from ganlet.files import MIB
 from ganlet.memory.allocator import replay
 from ganlet.memory.trace import LiveStorages, peak_of, peaks_by_phase
-from ganlet.memory.workspace import workspace_bytes
+from ganlet.memory.workspace import has_rule, workspace_bytes
 from ganlet.models.ports import zeros
 from ganlet.training.ema import update_average
 from ganlet.training.evaluate import FeatureNetMemory, eval_mode
@@ -80,6 +80,8 @@ class Forecast:
     timeline: tuple[tuple[float, str], ...]
     context_mib: tuple[float, float]
     workspace_mib: tuple[float, float]
+    notes: tuple[str, ...] = ()
+    """What this forecast does not know, a sentence each."""
 
     @property
     def card_mib(self) -> tuple[float, float]:
@@ -122,7 +124,18 @@ def forecast(plan: Plan, place: Place = "cuda") -> Forecast:
         timeline=tuple(_timeline(tracker, last_step)),
         context_mib=CONTEXT_MIB if place == "cuda" else NOTHING_MIB,
         workspace_mib=WORKSPACE_MIB if place == "cuda" else NOTHING_MIB,
+        notes=tuple(_notes(tracker)) if place == "cpu" else (),
     )
+
+
+def _notes(tracker: LiveStorages) -> Iterator[str]:
+    """What is not known of the operators that ran on the processor."""
+    unknown = sorted({str(func.overloadpacket.__name__) for func in tracker.operators if not has_rule(func)})
+    if unknown:
+        yield (
+            f"No rule says what {', '.join(unknown)} hold on the processor beside their inputs and results: the peak "
+            "may be higher."
+        )
 
 
 def place_of(device: str) -> Place:

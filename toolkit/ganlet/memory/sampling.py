@@ -24,7 +24,8 @@ from ganlet.memory.engine import READ_FROM, declared
 from ganlet.memory.forecast import Place
 from ganlet.memory.trace import LiveStorages
 from ganlet.memory.workspace import workspace_bytes
-from ganlet.models import GeneratorConfig, build_generator
+from ganlet.models.config import GeneratorConfig
+from ganlet.models.families import build_generator
 from ganlet.models.ports import zeros
 from ganlet.training.peak import highest_sum, live_bytes
 

@@ -35,6 +35,8 @@ class LiveStorages(TorchDispatchMode):
     def __init__(self, workspace: Workspace | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.workspace = workspace
+        self.operators: set[Any] = set()
+        """Every operator that has run."""
         self.changes: list[Moment] = []
         self.live_bytes = 0
         self.peak_bytes = 0
@@ -79,6 +81,7 @@ class LiveStorages(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        self.operators.add(func)
         for value in tree_iter(result):
             if isinstance(value, torch.Tensor):
                 self.watch(value)

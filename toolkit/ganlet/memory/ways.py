@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ganlet.models import GeneratorConfig
-from ganlet.recipe import Critic, Distill, Recipe, Transfer
+from ganlet.models.families import FAMILIES
+from ganlet.recipe import Distill, Recipe, Transfer, distill_section
 from ganlet.training.plan import Plan
 from ganlet.training.steps import distillation_step
 
 RUNS = Path("exported")
 FROZEN_GENERATOR_LAYERS, FROZEN_CRITIC_LAYERS = 2, 4  # of the base work's transfer
-STUDENT_SHARE = 2  # a student of half the teacher's widths has about a quarter of its parameters
+STUDENT_SHARE = 0.5  # a student of half the teacher's widths has about a quarter of its parameters
 LEFT_OUT = ("batch", "checkpoint_steps", "progress_steps", "log_steps")  # the batch is told apart, the rest is taste
 SECTIONS = {"student": "distill"}  # where a section has another name than its stage
 NAMES = {"teacher": "plain", "transfer": "frozen", "student": "distilled"}
@@ -59,8 +59,8 @@ def ways_of(recipe: Recipe, plan: Plan) -> Iterator[Way]:
 
 def frozen(recipe: Recipe, plan: Plan) -> Way:
     """Training on from this very teacher with as many layers frozen as the base work froze."""
-    generator = min(FROZEN_GENERATOR_LAYERS, len(plan.generator.widths))
-    critic = min(FROZEN_CRITIC_LAYERS, len(plan.critic.widths))
+    generator = min(FROZEN_GENERATOR_LAYERS, plan.generator.layer_count - 1)
+    critic = min(FROZEN_CRITIC_LAYERS, plan.critic.layer_count - 1)
     source = str(RUNS / recipe.run.name)
     table = {"from": source, "freeze_generator": generator, "freeze_critic": critic, "loss": plan.section.loss}
     section = Transfer.model_validate(table | {"train": plan.train})
@@ -70,30 +70,19 @@ def frozen(recipe: Recipe, plan: Plan) -> Way:
 
 def distilled(recipe: Recipe, plan: Plan) -> Way:
     """A student of half the widths that learns from this very teacher and a critic like the teacher's."""
-    teacher = plan.generator
-    widths = tuple(max(1, width // STUDENT_SHARE) for width in teacher.widths)
-    critic = Critic(
-        widths=plan.critic.widths,
-        norm=plan.critic.norm,
-        spectral=plan.critic.spectral,
-        condition=plan.critic.condition,
-    )
+    teacher, family = plan.generator, FAMILIES[plan.generator.family]
+    student = teacher.narrowed(STUDENT_SHARE)
     loss = "non-saturating" if plan.section.loss == "wgan-gp" else plan.section.loss
-    section = Distill.model_validate(
-        {
+    section = distill_section(teacher.family).model_validate(
+        {name: getattr(student, name) for name in family.network.model_fields}
+        | {
             "from": str(RUNS / recipe.run.name),
-            "widths": widths,
-            "strides": teacher.strides,
-            "kernels": teacher.kernels,
-            "norm": teacher.norm,
-            "spectral": teacher.spectral,
-            "condition": teacher.condition,
-            "critic": critic,
+            "family": teacher.family,
+            "critic": {name: getattr(plan.critic, name) for name in family.critic.model_fields},
             "loss": loss,
             "train": plan.train.model_copy(update={"n_critic": 1}),
         }
     )
-    student = GeneratorConfig.model_validate(teacher.model_dump() | {"widths": widths})
     changed = Plan("student", student, plan.critic, section, distillation_step, teacher=teacher)
     return _of_a_run("distilled, half the widths", changed, section)
 

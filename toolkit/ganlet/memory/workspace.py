@@ -19,6 +19,16 @@ CONVOLUTION_BACKWARD = torch.ops.aten.convolution_backward.default
 # Adam's highest moment. Without a fused kernel each tensor is divided by a float64 made of its number, cast to float32.
 DIVISION_BY_NUMBERS = torch.ops.aten._foreach_div_.ScalarList
 BYTES_OF_A_NUMBER = 8 + 4
+# Operators that hold nothing beside their inputs and results, by the allocator's log of the steps that use them; so do
+# all that work point by point, and all that return a view.
+HOLD_NOTHING = """
+    _foreach_add_ _foreach_addcdiv_ _foreach_addcmul_ _foreach_div_ _foreach_lerp_ _foreach_mul_ _foreach_sqrt
+    _local_scalar_dense _record_function_enter_new _record_function_exit addmm arange binary_cross_entropy_with_logits
+    cat constant_pad_nd copy_ device embedding embedding_dense_backward empty index index_put leaky_relu_backward
+    linalg_vector_norm masked_fill_ max_pool2d_with_indices max_pool2d_with_indices_backward mean mm mv
+    native_batch_norm native_batch_norm_backward new_empty_strided new_zeros ones_like rand randint randn repeat
+    scalar_tensor softplus_backward stack sum upsample_nearest2d upsample_nearest2d_backward vdot zeros_like
+"""
 
 
 def workspace_bytes(func: Any, args: Sequence[Any], result: Any) -> int:
@@ -28,6 +38,13 @@ def workspace_bytes(func: Any, args: Sequence[Any], result: Any) -> int:
     if func is CONVOLUTION_BACKWARD:
         return _backward(args[0], args[1], args[2], result, transposed=args[7])
     return BYTES_OF_A_NUMBER if func is DIVISION_BY_NUMBERS else 0
+
+
+def has_rule(func: Any) -> bool:
+    """Whether it is known what an operator holds on the processor; for others `workspace_bytes` returns a mere 0."""
+    if func in (CONVOLUTION, CONVOLUTION_BACKWARD, DIVISION_BY_NUMBERS) or func.is_view:
+        return True
+    return torch.Tag.pointwise in func.tags or func.overloadpacket.__name__ in HOLD_NOTHING.split()
 
 
 def _forward(given: Tensor, weight: Tensor, made: Tensor, transposed: bool) -> int:

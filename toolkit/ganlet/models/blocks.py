@@ -1,5 +1,7 @@
 """What the layers of several families are made of: norms, label vectors, spectral normalisation."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -53,6 +55,13 @@ class ConditionalBatchNorm2d(nn.Module):
         return scaled
 
 
+def hidden_layers(network: nn.Module) -> list[nn.Sequential]:
+    """The layers that a network has under the names layer1, layer2, ..., in this order."""
+    names = (name for name, _ in network.named_children())
+    numbers = sorted(int(name.removeprefix("layer")) for name in names if name.removeprefix("layer").isdecimal())
+    return [cast(nn.Sequential, network.get_submodule(f"layer{number}")) for number in numbers]
+
+
 def through(layer: nn.Sequential, x: Tensor, label: Tensor | None) -> Tensor:
     """What a layer makes of x; its conditional norm is told the label."""
     for part in layer:
@@ -72,3 +81,31 @@ def norm_layers(kind: Norm, channels: int, classes: int | None = None) -> list[n
 
 def maybe_spectral(layer: nn.Module, spectral: bool) -> nn.Module:
     return spectral_norm(layer) if spectral else layer
+
+
+Weighted = nn.ConvTranspose2d | nn.Conv2d | nn.Linear
+
+
+def weighted_modules(layer: nn.Module) -> list[Weighted]:
+    """The convolutions and fully connected modules of a layer, in their order."""
+    return [module for module in layer.modules() if isinstance(module, Weighted)]
+
+
+def maker(layer: nn.Module) -> Weighted:
+    """The module that makes the channels of a layer: of two the second, which mixes the channels."""
+    return weighted_modules(layer)[-1]
+
+
+def channel_weight(module: Weighted) -> Tensor:
+    """A view of its weight as (in, out, ...)."""
+    return module.weight if isinstance(module, nn.ConvTranspose2d) else module.weight.transpose(0, 1)
+
+
+def channel_count(module: Weighted) -> int:
+    """How many channels a module makes."""
+    return module.out_features if isinstance(module, nn.Linear) else module.out_channels
+
+
+def entering_count(module: Weighted) -> int:
+    """How many channels a module reads."""
+    return module.in_features if isinstance(module, nn.Linear) else module.in_channels

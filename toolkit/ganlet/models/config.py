@@ -1,83 +1,162 @@
-"""What a network is made of. These two classes, written as JSON, are all that is needed to rebuild one."""
+"""What describes the networks of any family: the keys that a recipe gives, and the configs that stages keep as JSON.
 
-import math
-from itertools import accumulate
-from operator import mul
-from typing import Annotated, Literal
+No module here imports torch: recipes are made of these classes. A family derives from each of the four.
+"""
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from ganlet.section import Section
 
 Norm = Literal["batch", "instance", "none"]
-Block = Literal["transposed", "separable", "resize"]
-Condition = Literal["concatenate", "batch-norm"]
-CriticCondition = Literal["concatenate", "projection"]
 Count = Annotated[int, Field(ge=1, le=2**16)]
+Widths = Annotated[tuple[Count, ...], Field(min_length=1, max_length=8)]
+DEFAULT_FAMILY = "dcgan"  # of a recipe or a config that names none
 
-FIRST_SIZE_PX = 4
 
+@dataclass(frozen=True)
+class Ends:
+    """What a generator takes and gives beside its network: numbers of its latent, its pictures, its classes."""
 
-class GeneratorConfig(BaseModel):
-    """A generator of (transposed) convolutions: latent -> widths[0] x 4 x 4 -> ... -> channels x size x size."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    family: Literal["dcgan"] = "dcgan"
-    latent: Count
-    widths: tuple[Count, ...]
-    strides: tuple[Count, ...]
-    kernels: tuple[Count, ...]
+    latent: int
+    size: int
+    """Height and width of its pictures in pixels, as in [data]."""
     channels: Literal[1, 3]
-    norm: Norm = "batch"
-    spectral: bool = False
-    block: Block = "transposed"
-    """What the hidden layers after the first are made of."""
-    classes: Count | None = None
-    """Of a conditional generator, which takes a label."""
-    condition: Condition = "concatenate"
-    """How the label of a conditional generator enters."""
+    classes: int | None = None
     class_names: tuple[str, ...] = ()
 
-    @model_validator(mode="after")
-    def _fits(self) -> "GeneratorConfig":
-        if not len(self.widths) == len(self.strides) == len(self.kernels) >= 1:
-            raise ValueError("widths, strides and kernels must have one value per layer")
-        if self.classes is not None and self.condition == "batch-norm" and self.norm != "batch":
-            raise ValueError('condition = "batch-norm" needs norm = "batch"')
-        if any(k < s or (k - s) % 2 for k, s in zip(self.kernels, self.strides, strict=True)):
-            raise ValueError("kernel - stride must be even and not negative")
-        return self
+
+class Network(Section):
+    """The keys of a generator in [teacher] and [distill]."""
+
+    widths: Widths
+    """How wide each hidden layer is."""
+
+    takes_labels: ClassVar[bool] = True
+    """Whether generators of this family can be conditional."""
+    shape_keys: ClassVar[tuple[str, ...]] = ("widths",)
+    """The keys that a student takes from its teacher where distill.width is given."""
+
+    def faults(self, size_px: int | None = None) -> Iterator[str]:
+        """Yield "key: what is wrong" for keys that contradict each other, or pictures of `size_px` if that is known."""
+        yield from ()
+
+    @classmethod
+    def size_hint(cls, size_px: int) -> str:
+        """In words: the nearest size of pictures that networks of this family have; empty where any will do."""
+        return ""
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The values of `shape_keys`."""
+        return {key: getattr(self, key) for key in self.shape_keys}
+
+    def narrowed(self, share: float) -> Self:
+        """The same network with every width multiplied by `share`, at least 1."""
+        return self.with_widths(tuple(max(1, round(share * width)) for width in self.widths))
+
+    def with_widths(self, widths: tuple[int, ...]) -> Self:
+        """The same network with these widths."""
+        return type(self).model_validate(self.model_dump(by_alias=True) | {"widths": widths})
+
+
+class CriticNetwork(Section):
+    """The keys of a critic in [teacher.critic] and [distill.critic]."""
+
+    widths: Widths
+    """How wide each hidden layer is."""
+
+    @property
+    def mixes_samples(self) -> bool:
+        """Whether a picture's score depends on the others of its batch, which no gradient penalty allows."""
+        return False
+
+    def faults(self, size_px: int | None = None) -> Iterator[str]:
+        """Yield "key: what is wrong", as `Network.faults`."""
+        yield from ()
+
+
+class GeneratorConfig(Network):
+    """All that is needed to rebuild a generator. As JSON it stands in a stage's config.json."""
+
+    family: str
+    latent: Count
+    channels: Literal[1, 3]
+    classes: Count | None = None
+    """Of a conditional generator, which takes a label."""
+    class_names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, network: Network, ends: Ends) -> Self:
+        """The config of the network that a recipe describes, between these ends."""
+        given = asdict(ends)
+        own = cls.model_fields.keys() - {"family"}
+        keys = {name: given[name] if name in given else getattr(network, name) for name in own}
+        return cls.model_validate(keys)
+
+    @property
+    def ends(self) -> Ends:
+        """What it takes and gives beside its network."""
+        return Ends(self.latent, self.size_px, self.channels, self.classes, self.class_names)
 
     @property
     def size_px(self) -> int:
-        return FIRST_SIZE_PX * math.prod(self.strides)
+        """Height and width of its pictures."""
+        raise NotImplementedError
 
     @property
-    def sizes_px(self) -> list[int]:
-        """Side of what each layer makes, the picture's last."""
-        return [FIRST_SIZE_PX * scale for scale in accumulate([1, *self.strides], mul)]
+    def map_sizes(self) -> list[tuple[int, ...]]:
+        """(height, width) of what each layer makes, the pictures' last; () of a layer that makes a vector."""
+        raise NotImplementedError
+
+    @property
+    def layer_count(self) -> int:
+        """How many layers it has, the one that makes the colours included."""
+        return len(self.widths) + 1
+
+    def without_spectral(self) -> Self:
+        """The same network with plain weights in place of spectrally normalised ones."""
+        return self.model_copy(update={"spectral": False}) if "spectral" in type(self).model_fields else self
+
+
+class CriticConfig(CriticNetwork):
+    """All that is needed to rebuild a critic. As JSON it stands in a stage's config.json."""
+
+    family: str
+    channels: Literal[1, 3]
+    classes: Count | None = None
+    """Of a conditional critic, which is shown the label."""
+
+    @classmethod
+    def of(cls, network: CriticNetwork, ends: Ends) -> Self:
+        """The config of the critic that a recipe describes, for the pictures of a generator with these ends."""
+        given = asdict(ends)
+        own = cls.model_fields.keys() - {"family"}
+        keys = {name: given[name] if name in given else getattr(network, name) for name in own}
+        return cls.model_validate(keys)
+
+    @property
+    def layer_count(self) -> int:
+        """How many layers it has, the one that makes the score included."""
+        return len(self.widths) + 1
 
 
 def partners(student: GeneratorConfig, teacher: GeneratorConfig) -> list[int | None]:
     """For each layer of the student, the layer of the teacher (counted from 0) that makes maps of the same size.
 
-    Networks with the same strides pair in order. Else a size that one of them has more than once has no partner.
+    Networks whose layers make the same sizes pair in order. Else a size that one of them has more than once has no
+    partner.
     """
-    mine, theirs = student.sizes_px, teacher.sizes_px
+    mine, theirs = student.map_sizes, teacher.map_sizes
     if mine == theirs:
         return list(range(len(mine)))
     return [theirs.index(s) if mine.count(s) == theirs.count(s) == 1 else None for s in mine]
 
 
-class CriticConfig(BaseModel):
-    """A critic of strided convolutions (kernel 4, stride 2, padding 1) and one 4 x 4 convolution to a raw score."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    family: Literal["dcgan"] = "dcgan"
-    widths: Annotated[tuple[Count, ...], Field(min_length=1)]
-    channels: Literal[1, 3]
-    norm: Norm = "none"
-    spectral: bool = True
-    classes: Count | None = None
-    """Of a conditional critic, which is shown the label."""
-    condition: CriticCondition = "projection"
+def hidden_pairs(student: GeneratorConfig, teacher: GeneratorConfig) -> list[tuple[int, int]]:
+    """(layer of the student, layer of the teacher) of hidden layers with maps of the same size, counted from 0."""
+    pairs = enumerate(partners(student, teacher)[:-1])
+    return [(mine, theirs) for mine, theirs in pairs if theirs is not None and theirs < len(teacher.widths)]

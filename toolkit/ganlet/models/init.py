@@ -5,8 +5,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ganlet.models.base import Generator
+from ganlet.models.blocks import (
+    LabelVectors,
+    Weighted,
+    channel_count,
+    channel_weight,
+    entering_count,
+    maker,
+    weighted_modules,
+)
 from ganlet.models.config import GeneratorConfig, partners
-from ganlet.models.dcgan import Generator
 
 
 @torch.no_grad()
@@ -27,17 +36,17 @@ def initialise(network: nn.Module, seed: int) -> None:
             ruled.update(module.parameters())
             done.update(module.modules())
         elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
-            weight = module.parametrizations.weight.original if hasattr(module, "parametrizations") else module.weight  # type: ignore[union-attr,index]
-            weight.copy_(torch.randn(weight.shape, generator=drawn) * 0.02)  # type: ignore[union-attr,operator,arg-type]
+            weight = module.parametrizations.weight.original if hasattr(module, "parametrizations") else module.weight  # type: ignore[union-attr]
+            weight.copy_(torch.randn(weight.shape, generator=drawn) * 0.02)  # type: ignore[operator,arg-type]
             bias = getattr(module, "bias", None)
             nn.init.zeros_(bias) if bias is not None else None
             ruled.update([weight] if bias is None else [weight, bias])  # type: ignore[list-item]
-        elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.InstanceNorm2d):
             module.reset_parameters()
             ruled.update(module.parameters())
         if hasattr(module, "_u"):  # the power iteration's vectors of spectral normalisation
             for vector in (module._u, module._v):
-                drawn_vector = torch.randn(vector.shape, generator=drawn)  # type: ignore[union-attr,arg-type]
+                drawn_vector = torch.randn(vector.shape, generator=drawn)  # type: ignore[arg-type]
                 vector.copy_(drawn_vector / drawn_vector.norm())  # type: ignore[operator]
     _require_ruled(network, ruled)
 
@@ -48,27 +57,14 @@ def _require_ruled(network: nn.Module, ruled: set[nn.Parameter]) -> None:
         raise TypeError(f"no rule draws the weights of {', '.join(left)}; give their module a method draw_weights")
 
 
-def maker(layer: nn.Module) -> nn.ConvTranspose2d | nn.Conv2d:
-    """The convolution that makes the channels of a generator's layer: of two the second, which mixes the channels."""
-    return _convolutions(layer)[-1]
-
-
-def _convolutions(layer: nn.Module) -> list[nn.ConvTranspose2d | nn.Conv2d]:
-    return [m for m in layer.modules() if isinstance(m, nn.ConvTranspose2d | nn.Conv2d)]
-
-
-def _weight(convolution: nn.ConvTranspose2d | nn.Conv2d) -> Tensor:
-    """(in, out, k, k)"""
-    return convolution.weight if isinstance(convolution, nn.ConvTranspose2d) else convolution.weight.transpose(0, 1)
-
-
 @torch.no_grad()
 def strength(layer: nn.Sequential, inputs: Tensor | None = None) -> Tensor:
     """Norm scale x norm of the weights that make each channel of a generator's layer, from `inputs` (all): (out,)."""
-    weight = _weight(maker(layer))
-    found: Tensor = (weight if inputs is None else weight[inputs]).flatten(2).norm(dim=(0, 2))
+    weight = channel_weight(maker(layer))
+    chosen = weight if inputs is None else weight[inputs]
+    found: Tensor = chosen.reshape(*chosen.shape[:2], -1).norm(dim=(0, 2))
     for norm in list(layer)[1:]:
-        if isinstance(norm, nn.BatchNorm2d | nn.InstanceNorm2d):
+        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d | nn.InstanceNorm2d):
             found = norm.weight.abs() * found
     return found
 
@@ -82,12 +78,13 @@ def copy_strongest_channels(student: Generator, teacher: Generator, scores: Sequ
     `can_start_from` tells what stands in the way of all of it. Kept channels keep their order, so that equal widths
     copy the teacher exactly.
     """
-    # By layer of the teacher: which channels the student has of it; of what enters, the latent and the label, all.
-    kept = {-1: torch.arange(teacher.entering_length)}
-    if isinstance(embedding := getattr(teacher, "embedding", None), nn.Embedding):
-        student.embedding.load_state_dict(embedding.state_dict())
-    before = -1
     layers, sources = student.layers(), teacher.layers()
+    latent = torch.arange(entering_count(weighted_modules(sources[0])[0]))  # a label's vector beside it included
+    kept = {-1: latent}  # by layer of the teacher: which channels the student has of it
+    before = -1
+    for name, module in student.named_children():
+        if isinstance(module, LabelVectors):
+            module.load_state_dict(teacher.get_submodule(name).state_dict())
     for mine, partner in zip(layers, partners(student.config, teacher.config), strict=True):
         if partner is not None:
             follows = before == partner - 1 and before in kept
@@ -102,20 +99,24 @@ def _same_kind(mine: nn.Sequential, theirs: nn.Sequential) -> bool:
 
     def geometry(layer: nn.Sequential) -> list[tuple[object, ...]]:
         scales = [(nn.Upsample, m.scale_factor) for m in layer.modules() if isinstance(m, nn.Upsample)]
-        return [*scales, *((type(m), m.kernel_size, m.stride) for m in _convolutions(layer))]
+        return [*scales, *((type(m), *_kernel(m)) for m in weighted_modules(layer))]
 
     return geometry(mine) == geometry(theirs)
+
+
+def _kernel(module: Weighted) -> tuple[object, ...]:
+    return () if isinstance(module, nn.Linear) else (module.kernel_size, module.stride)
 
 
 def _copy_layer(mine: nn.Sequential, theirs: nn.Sequential, entering: Tensor | None, scores: Tensor | None) -> Tensor:
     """Choose the best of the teacher's channels of a layer (n,); copy them where its `entering` channels are known."""
     target, source = maker(mine), maker(theirs)
     judged = strength(theirs, entering) if scores is None else scores
-    chosen: Tensor = judged.topk(target.out_channels).indices.sort().values
+    chosen: Tensor = judged.topk(channel_count(target)).indices.sort().values
     if entering is not None:
-        _weight(target).copy_(_weight(source)[entering][:, chosen])
+        channel_weight(target).copy_(channel_weight(source)[entering][:, chosen])
         _copy_values(target.bias, source.bias, chosen)
-        for alone, origin in zip(_convolutions(mine)[:-1], _convolutions(theirs)[:-1], strict=True):  # depthwise
+        for alone, origin in zip(weighted_modules(mine)[:-1], weighted_modules(theirs)[:-1], strict=True):  # depthwise
             alone.weight.copy_(origin.weight[entering])
             _copy_values(alone.bias, origin.bias, entering)
         for part, norm in zip(list(mine)[1:], list(theirs)[1:], strict=True):
@@ -132,10 +133,10 @@ def _copy_values(mine: Tensor | None, theirs: Tensor | None, chosen: Tensor) -> 
 def can_start_from(student: GeneratorConfig, teacher: GeneratorConfig) -> str | None:
     """None when `copy_strongest_channels` applies to networks of these configs, else what stands in its way."""
     for name in ("family", "latent", "classes", "condition", "norm", "channels"):
-        mine, theirs = getattr(student, name), getattr(teacher, name)
+        mine, theirs = getattr(student, name, None), getattr(teacher, name, None)
         if mine != theirs:
             return f"the student's {name} {mine} differs from the teacher's {theirs}"
-    if student.spectral or teacher.spectral:
+    if student != student.without_spectral() or teacher != teacher.without_spectral():
         return "spectral normalisation in a generator cannot be cut by channels"
     pairs = enumerate(partners(student, teacher)[:-1])
     if any(p is not None and student.widths[i] > teacher.widths[p] for i, p in pairs):

@@ -1,16 +1,15 @@
 """The recipe: one TOML file that says everything about a job."""
 
 from ganlet.recipe.basis import Basis, is_images
-from ganlet.recipe.compressing import Distill, Prune, Quantize, Tune
+from ganlet.recipe.compressing import Distill, Lessons, Prune, Quantize, Tune
+from ganlet.recipe.networks import distill_section, teacher_section
 from ganlet.recipe.read import load_recipe, parse_recipe, save_recipe
 from ganlet.recipe.sections import (
     AutoFreeze,
     Budget,
-    Critic,
     Data,
     Export,
     Importance,
-    Network,
     Run,
     Search,
     Teacher,
@@ -24,12 +23,11 @@ __all__ = [
     "AutoFreeze",
     "Basis",
     "Budget",
-    "Critic",
     "Data",
     "Distill",
     "Export",
     "Importance",
-    "Network",
+    "Lessons",
     "Prune",
     "Quantize",
     "Recipe",
@@ -40,8 +38,10 @@ __all__ = [
     "Transfer",
     "Tune",
     "Verify",
+    "distill_section",
     "is_images",
     "load_recipe",
     "parse_recipe",
     "save_recipe",
+    "teacher_section",
 ]

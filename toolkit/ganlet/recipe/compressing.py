@@ -4,20 +4,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from ganlet.models.config import DEFAULT_FAMILY, Count, CriticNetwork, Network
 from ganlet.recipe.sections import (
     Augmentation,
-    Channels,
-    Critic,
     Fraction,
     Importance,
     LearningRate,
     Loss,
-    Network,
     Positive,
-    Section,
     Train,
     Weight,
 )
+from ganlet.section import Section
 
 
 class Lessons(Section):
@@ -57,17 +55,21 @@ class Lessons(Section):
 
 
 class Distill(Network, Lessons):
+    """The keys of [distill] that every family has; `networks.distill_section` adds those of a family."""
+
+    family: str = DEFAULT_FAMILY
+    """What kind of generator the student is; that of its teacher in this recipe unless told."""
     teacher_run: str | None = Field(default=None, alias="from")
     """Run or stage folder of the teacher; the teacher of this recipe unless told."""
-    widths: Annotated[tuple[Channels, ...], Field(max_length=8)] = ()
-    """Channels after each transposed convolution but the last; either this or `width` is given."""
+    widths: Annotated[tuple[Count, ...], Field(max_length=8)] = ()
+    """How wide each hidden layer is; either this or `width` is given."""
     width: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Every width as a fraction of the teacher's, with the teacher's strides and kernels."""
+    """Every width as a fraction of the teacher's, whose family and shape the student then has."""
     init: Literal["random", "teacher"] = "random"
     """teacher starts from its most important channels, layer by layer where strides and kernels are the same."""
     importance: Importance = "strength"
     """Which channels of the teacher those are, as in [[compress]]."""
-    critic: Literal["teacher"] | Critic
+    critic: Literal["teacher"] | CriticNetwork
     """teacher keeps the teacher's critic and trains it on; a table makes a fresh one."""
 
 
@@ -75,11 +77,6 @@ class Tune(Lessons):
     """How a generator learns again what it was before a step of [[compress]]: by what it was, and with its critic."""
 
     pixel: Literal["mse", "l1", "none"] = "l1"
-
-    def as_distill(self, widths: tuple[int, ...]) -> Distill:
-        """The same as a section of distillation into a generator of `widths`."""
-        values = {name: getattr(self, name) for name in Lessons.model_fields}
-        return Distill(widths=widths, critic="teacher", **values)
 
 
 class RecoverTrain(Train):

@@ -2,15 +2,16 @@
 
 import difflib
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ganlet.errors import shortened
+from ganlet.models.config import CriticNetwork
 from ganlet.recipe.compressing import Distill
-from ganlet.recipe.sections import FIRST_SIZE_PX, AutoFreeze, Critic, Data, Export, Network, Teacher, Transfer
+from ganlet.recipe.sections import AutoFreeze, Data, Export, Teacher, Transfer
 from ganlet.recipe.steps import lesson_faults, step_faults, training_faults
 
 DECISIVE = (
@@ -39,7 +40,7 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
             yield f'data.crop: landmarks need source = "folder", got "{data.source}"'
     for name, network in (("teacher", teacher), ("distill", distill)):
         if network is not None:
-            yield from _network_faults(name, network, data)
+            yield from _network_faults(name, network, None if data is None else data.size)
     if distill is not None:
         yield from _student_faults(distill)
     trained = {"teacher", "transfer", "distill"} & sections.keys()
@@ -64,7 +65,7 @@ def contradictions(sections: dict[str, Any]) -> Iterator[str]:
         if stage is not None:
             yield from training_faults(name, stage.train, stage.loss)
         owner, critic = _critic(name, stage, teacher)
-        if stage is not None and stage.loss == "wgan-gp" and critic is not None and critic.norm == "batch":
+        if stage is not None and stage.loss == "wgan-gp" and critic is not None and critic.mixes_samples:
             yield f"{owner}.critic.norm: batch mixes samples and is not valid under a gradient penalty; use instance"
 
 
@@ -83,52 +84,22 @@ def _student_faults(distill: Distill) -> Iterator[str]:
     if not distill.widths and distill.width is None:
         yield "distill.widths: this key is missing; give it, or distill.width as a fraction of the teacher's"
     if distill.width is not None:
-        for key in ("widths", "strides", "kernels"):
-            if getattr(distill, key):
+        for key, value in distill.shape.items():
+            if value:
                 yield f"distill.{key}: distill.width takes the teacher's shape; remove one of the two"
     yield from lesson_faults("distill", distill)
 
 
-def _network_faults(name: str, network: Network, data: Data | None) -> Iterator[str]:
-    if network.condition == "batch-norm" and network.norm != "batch":
-        yield f'{name}.condition: batch-norm needs norm = "batch", got "{network.norm}"; use concatenate'
-    depth = len(network.widths)
-    if depth == 0:  # a student by a fraction of its teacher's widths
-        return
-    for key, values in (("strides", network.strides), ("kernels", network.kernels)):
-        if values is not None and len(values) != depth:
-            yield f"{name}.{key}: {len(values)} values for {depth} widths; give one for each"
-            return
-    for kernel, stride in zip(network.all_kernels, network.all_strides, strict=True):
-        if kernel < stride or (kernel - stride) % 2:
-            yield f"{name}.kernels: kernel {kernel} and stride {stride} must differ by 0, 2, 4, ... to scale exactly"
-    if data is not None and network.size_px != data.size:
-        strides = " x ".join(map(str, network.all_strides))
-        got = f"{FIRST_SIZE_PX} x {strides} = {network.size_px}"
-        remedy = _nearest_size(data.size, has_strides=network.strides is not None)
-        yield f"{name}.widths: {depth} widths make {got} pixels, but data.size = {data.size}; {remedy}"
-    critic = getattr(network, "critic", None)
-    if data is not None and isinstance(critic, Critic) and FIRST_SIZE_PX * 2 ** len(critic.widths) != data.size:
-        got = FIRST_SIZE_PX * 2 ** len(critic.widths)
-        yield (
-            f"{name}.critic.widths: {len(critic.widths)} widths read {got} pixels, but data.size = {data.size}; "
-            f"{_nearest_size(data.size)}"
-        )
+def _network_faults(name: str, section: Teacher | Distill, size_px: int | None) -> Iterator[str]:
+    """What contradicts itself within the networks of a section, as their family says it."""
+    if isinstance(section, Teacher) and section.classes is not None and not section.takes_labels:
+        yield f'{name}.classes: networks of family = "{section.family}" take no labels; remove it'
+    yield from (f"{name}.{fault}" for fault in section.faults(size_px))
+    if isinstance(section.critic, CriticNetwork):
+        yield from (f"{name}.critic.{fault}" for fault in section.critic.faults(size_px))
 
 
-def _nearest_size(size_px: int, has_strides: bool = False) -> str:
-    """What to do where widths and size do not fit: every width doubles the side, from 4 pixels on.
-
-    Only a generator has strides, which scale it otherwise; its critic reads such sizes alone all the same.
-    """
-    depth = min(range(2, 7), key=lambda widths: (abs(FIRST_SIZE_PX * 2**widths - size_px), -widths))
-    nearest_px = FIRST_SIZE_PX * 2**depth
-    if nearest_px == size_px:
-        return f"give strides whose product is {2**depth}" if has_strides else f"give {depth} widths"
-    return f"the nearest size that a generator and its critic both have is {nearest_px}, with {depth} widths"
-
-
-def _critic(name: str, stage: Any, teacher: Teacher | None) -> tuple[str, Critic | None]:
+def _critic(name: str, stage: Any, teacher: Teacher | None) -> tuple[str, CriticNetwork | None]:
     """The critic that a stage trains, as far as this recipe tells, and the section that it stands in."""
     critic = getattr(stage, "critic", None)
     if critic == "teacher":
@@ -136,8 +107,16 @@ def _critic(name: str, stage: Any, teacher: Teacher | None) -> tuple[str, Critic
     return name, critic
 
 
-def sentence(section: str, annotation: Any, fault: Any) -> str:
-    """One line for one of pydantic's faults: path, what is wrong, what was got, the nearest valid key."""
+def unknown_family(path: str, family: Any, known: Sequence[str]) -> str:
+    """The fault of a section whose `family` is none of those known."""
+    return f"{path}: input should be {' or '.join(map(repr, known))}, got {_shown(family)}"
+
+
+def sentence(section: str, annotation: Any, fault: Any, size_hint: Callable[[int], str] = lambda size_px: "") -> str:
+    """One line for one of pydantic's faults: path, what is wrong, what was got, the nearest valid key.
+
+    `size_hint`: what to say of a size of pictures that is out of range, as `Network.size_hint`.
+    """
     annotation, loc = _of_its_kind(annotation, fault["loc"])
     place = place_in_table(annotation, loc)
     path = ".".join(str(part) for part in [section, *place])
@@ -154,7 +133,8 @@ def sentence(section: str, annotation: Any, fault: Any) -> str:
     elif fault["type"] == "model_type":
         told = "input should be " + " or ".join([*map(repr, _words(annotation, place)), "a table"])
     if path == "data.size" and fault["type"] in ("greater_than_equal", "less_than_equal"):
-        told += f" ({_nearest_size(fault['input'])})"
+        hint = size_hint(fault["input"])
+        told += f" ({hint})" if hint else ""
     return f"{path}: {told}, got {_shown(fault['input'])}"
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ganlet.errors import GanletError, shortened, words_of
 from ganlet.files import write_text
+from ganlet.models.config import DEFAULT_FAMILY
 from ganlet.recipe.faults import (
     DECISIVE,
     contradictions,
@@ -18,8 +19,10 @@ from ganlet.recipe.faults import (
     of_another_member,
     place_in_table,
     sentence,
+    unknown_family,
     valid_keys,
 )
+from ganlet.recipe.networks import BY_FAMILY, families, section_type, with_family
 from ganlet.recipe.text import parse_value, path_faults, read_tables
 from ganlet.recipe.useless import useless_keys
 from ganlet.recipe.whole import Recipe
@@ -67,6 +70,7 @@ def _raise_faults(origin: str, faults: Sequence[str]) -> None:
 def parse_recipe(tables: dict[str, Any], origin: str = "recipe") -> Recipe:
     """Check tables (as TOML gives them) and build the recipe. Raises GanletError with all faults, a line each."""
     sections: dict[str, Any] = {}
+    networks = {name: with_family(name, tables) for name in BY_FAMILY if name in tables}
     unknown = [name for name in tables if name not in Recipe.model_fields]
     # Looking for the nearest name takes time that a file of nothing else would multiply.
     faults = [f"{name}: unknown section{nearest(name, valid_keys(Recipe))}" for name in unknown[:MOST_SHOWN]]
@@ -76,20 +80,50 @@ def parse_recipe(tables: dict[str, Any], origin: str = "recipe") -> Recipe:
             if field.is_required():
                 faults.append(f"{name}: this section is missing")
             continue
+        annotation, table = field.annotation, tables[name]
+        if name in networks:
+            table, family = networks[name]
+            if family is None:
+                faults += _of_unknown_family(name, table)
+                sections[name] = None
+                continue
+            annotation = section_type(name, family)
         try:
-            sections[name] = _validate(field.annotation, tables[name])
+            sections[name] = _validate(annotation, table)
         except ValidationError as error:
             found = [fault for fault in error.errors(include_url=False) if not of_another_member(fault)]
             found = [fault for fault in found if not _counts_the_faulty(fault, found)]
-            faults += [sentence(name, field.annotation, fault) for fault in found[:MOST_SHOWN]]
+            faults += [sentence(name, annotation, fault, _size_hint(networks)) for fault in found[:MOST_SHOWN]]
             faults += [".".join(map(str, [name, *fault["loc"]])) for fault in found[MOST_SHOWN:]]
-            sections[name] = _without_faults(field.annotation, tables[name], found)
+            sections[name] = _without_faults(annotation, table, found)
         except (ValueError, RecursionError) as error:
             faults.append(f"{name}: {words_of(error)}")
             sections[name] = None
     faults = list(dict.fromkeys([*faults, *contradictions(sections), *useless_keys(sections)]))
     _raise_faults(origin, faults)
     return Recipe(**sections)
+
+
+def _of_unknown_family(name: str, table: dict[str, Any]) -> list[str]:
+    """The faults of a section whose family is unknown: that, and what is wrong with the keys that all families have."""
+    faults = []
+    if "family" in table:
+        faults.append(unknown_family(f"{name}.family", table["family"], list(families())))
+    section = BY_FAMILY[name]
+    common = section.model_fields.keys() - {"family", "widths", "critic"}
+    try:
+        _validate(section, table)
+    except ValidationError as error:
+        found = [fault for fault in error.errors(include_url=False) if fault["loc"][:1] and fault["loc"][0] in common]
+        faults += [sentence(name, section, fault) for fault in found[:MOST_SHOWN]]
+    return faults
+
+
+def _size_hint(networks: dict[str, tuple[Any, str | None]]) -> Callable[[int], str]:
+    """What the recipe's networks say of a size that they cannot have."""
+    family = next((family for _, family in networks.values() if family is not None), DEFAULT_FAMILY)
+    hint: Callable[[int], str] = families()[family].network.size_hint
+    return hint
 
 
 def _counts_the_faulty(fault: "ErrorDetails", faults: "list[ErrorDetails]") -> bool:

@@ -1,19 +1,17 @@
 """The sections of a recipe. Typed, closed, frozen; defaults stand here and nowhere else."""
 
-import math
 import unicodedata
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
+
+from ganlet.models.config import DEFAULT_FAMILY, CriticNetwork, Network
+from ganlet.section import Section
 
 Loss = Literal["minimax", "non-saturating", "least-squares", "hinge", "wgan-gp"]
-Norm = Literal["batch", "instance", "none"]
-Block = Literal["transposed", "separable", "resize"]
 Augmentation = Literal["color", "translation", "cutout"]
 Target = Literal["onnx", "onnx-fp16", "onnx-int8", "trt-rtx", "tensorrt", "executorch", "executorch-int8", "web"]
 Positive = Annotated[int, Field(ge=1, le=10**12)]  # more pictures or steps than any training takes
-Channels = Annotated[int, Field(ge=1, le=2**16)]  # as in models.config
-Widths = Annotated[tuple[Channels, ...], Field(min_length=1, max_length=8)]
 Weight = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
@@ -41,38 +39,6 @@ Above0 = Annotated[float, Field(gt=0)]
 PositiveSpan = Annotated[tuple[Above0, Above0], AfterValidator(_rising)]
 
 MOST_NAME_BYTES = 128
-FIRST_SIZE_PX = 4  # the first generator layer makes 4 x 4 pixels from the latent, the critic's last layer reads 4 x 4
-
-
-class Section(BaseModel):
-    """A closed, frozen table of a recipe."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
-
-    redefined: ClassVar[tuple[str, ...]] = ()
-    """Keys whose default a version has changed: `deciding` has them always, as what was made before is stale."""
-
-    def deciding(self) -> dict[str, Any]:
-        """The table as plain values, without those equal to their defaults, so that a key added by a new version makes
-        no stage stale; where a version has changed a default, in here or below, the value stands there all the same.
-        """
-        plain = self.model_dump(mode="json", by_alias=True)
-        table = {}
-        for name, field in type(self).model_fields.items():
-            value, key = getattr(self, name), field.alias or name
-            below = _deciding(value, plain[key])
-            unlike = value != field.get_default(call_default_factory=True)
-            if unlike or name in self.redefined or (isinstance(value, Section) and below):
-                table[key] = below
-        return table
-
-
-def _deciding(value: object, plain: object) -> object:
-    if isinstance(value, Section):
-        return value.deciding()
-    if isinstance(value, tuple):
-        return [_deciding(one, as_plain) for one, as_plain in zip(value, cast(list[object], plain), strict=True)]
-    return plain
 
 
 class Run(Section):
@@ -150,55 +116,17 @@ class Train(Section):
         return max(1, self.images // (self.batch * self.n_critic))
 
 
-class Critic(Section):
-    widths: Widths
-    """Channels after each strided convolution; each halves the picture."""
-    norm: Norm = "none"
-    spectral: bool = True
-    """Spectral normalisation of every convolution."""
-    condition: Literal["concatenate", "projection"] = "projection"
-    """How a conditional critic is shown the label: as maps beside the colours, or by a product with its last maps."""
-
-
-class Network(Section):
-    """What a generator is: its widths, and nothing hidden."""
-
-    widths: Widths
-    """Channels after each transposed convolution but the last, which makes the colours."""
-    strides: tuple[Annotated[int, Field(ge=1, le=8)], ...] | None = None
-    """Upsampling of each layer after the first (one per width): 2 each unless told."""
-    kernels: tuple[Annotated[int, Field(ge=1, le=32)], ...] | None = None
-    """Kernel of each layer after the first: twice its stride (plus one if odd) unless told; kernel - stride is even."""
-    norm: Norm = "batch"
-    spectral: bool = False
-    block: Block = "transposed"
-    """How the hidden layers after the first scale up: a transposed convolution, a depthwise-separable one (a kernel a
-    channel, then 1 x 1), or a nearest-neighbour resize and a convolution of the odd kernel (4 becomes 3)."""
-    condition: Literal["concatenate", "batch-norm"] = "concatenate"
-    """How the label of a conditional generator enters: as a vector beside the latent, or by a gain and a bias of each
-    class in every batch norm."""
-
-    @property
-    def all_strides(self) -> tuple[int, ...]:
-        return self.strides or (2,) * len(self.widths)
-
-    @property
-    def all_kernels(self) -> tuple[int, ...]:
-        return self.kernels or tuple(2 * stride + stride % 2 for stride in self.all_strides)
-
-    @property
-    def size_px(self) -> int:
-        return FIRST_SIZE_PX * math.prod(self.all_strides)
-
-
 class Teacher(Network):
-    family: Literal["dcgan"] = "dcgan"
+    """The keys of [teacher] that every family has; `networks.teacher_section` adds those of a family."""
+
+    family: str = DEFAULT_FAMILY
+    """What kind of networks generator and critic are."""
     latent: Annotated[int, Field(ge=1, le=4096)] = 100
     """Numbers in a latent z."""
     classes: Annotated[int, Field(ge=2, le=2**16)] | None = None
     """Classes of the pictures, which the generator is then asked for by a label; none unless told."""
     loss: Loss = "non-saturating"
-    critic: Critic
+    critic: CriticNetwork
     train: Train = Train()
 
 

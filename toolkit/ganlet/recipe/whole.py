@@ -1,16 +1,19 @@
 """The whole recipe: its sections, and the keys of what is made by them."""
 
+from pydantic import SerializeAsAny
+
 from ganlet.recipe.basis import Basis
 from ganlet.recipe.compressing import Distill, Quantize, Step
-from ganlet.recipe.sections import Budget, Data, Export, Run, Search, Section, Teacher, Transfer, Verify
+from ganlet.recipe.sections import Budget, Data, Export, Run, Search, Teacher, Transfer, Verify
+from ganlet.section import Section
 
 
 class Recipe(Section):
     run: Run
     data: Data
-    teacher: Teacher | None = None
+    teacher: SerializeAsAny[Teacher] | None = None
     transfer: Transfer | None = None
-    distill: Distill | None = None
+    distill: SerializeAsAny[Distill] | None = None
     compress: tuple[Step, ...] = ()
     """What is done to the last generator, in order."""
     search: Search | None = None

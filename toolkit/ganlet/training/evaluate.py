@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganlet.errors import GanletError
-from ganlet.models import Generator
+from ganlet.models.base import Generator
 from ganlet.recipe import Train
 
 LOGGED = "distance_to_data"

@@ -1,20 +1,23 @@
 """Networks rebuilt from a stage's folder."""
 
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from ganlet.artifact import CRITIC, GENERATOR, Stage
 from ganlet.errors import GanletError
-from ganlet.models import Critic, CriticConfig, Generator, GeneratorConfig, build_critic, build_generator
+from ganlet.models.base import Critic, Family, Generator
+from ganlet.models.config import CriticConfig, GeneratorConfig
+from ganlet.models.families import build_critic, build_generator, family_of_json
 
+Role = Literal["generator", "critic"]
 Config = TypeVar("Config", bound=BaseModel)
 
 
 def generator_config_of(stage: Stage) -> GeneratorConfig:
     """The generator's config. Raises GanletError when config.json does not hold one."""
-    return _config(stage, "generator", GeneratorConfig)
+    return _config(stage, "generator", family_of(stage, "generator").generator_config)
 
 
 def critic_config_of(stage: Stage) -> CriticConfig:
@@ -24,7 +27,12 @@ def critic_config_of(stage: Stage) -> CriticConfig:
             f"{stage.folder} holds no critic, as a stage that was imported or compressed; make a fresh one: give the "
             "recipe a [distill.critic] with widths."
         )
-    return _config(stage, "critic", CriticConfig)
+    return _config(stage, "critic", family_of(stage, "critic").critic_config)
+
+
+def family_of(stage: Stage, role: Role) -> Family:
+    """The family of a stage's generator or critic. Raises GanletError for one that this version does not know."""
+    return family_of_json(stage.config[role], f"{stage.folder}/config.json")
 
 
 def load_generator(stage: Stage) -> Generator:
@@ -57,7 +65,7 @@ def load_strict(network: nn.Module, tensors: dict[str, Any], origin: str) -> Non
     network.load_state_dict(tensors, strict=True)
 
 
-def _config(stage: Stage, role: str, kind: type[Config]) -> Config:
+def _config(stage: Stage, role: Role, kind: type[Config]) -> Config:
     try:
         return kind.model_validate(stage.config[role])
     except ValidationError as error:

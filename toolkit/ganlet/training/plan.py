@@ -4,22 +4,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ganlet import recipe as recipes
 from ganlet.artifact import CRITIC, GENERATOR, Stage, save_stage
 from ganlet.errors import GanletError
 from ganlet.losses.perceptual import PerceptualNet
-from ganlet.models import (
-    Adapters,
-    Critic,
-    CriticConfig,
-    Generator,
-    GeneratorConfig,
-    build_critic,
-    build_generator,
-    initialise,
-)
+from ganlet.models.adapters import Adapters
+from ganlet.models.base import Critic, Generator
+from ganlet.models.config import CriticConfig, Ends, GeneratorConfig
+from ganlet.models.families import FAMILIES, build_critic, build_generator
+from ganlet.models.init import initialise
 from ganlet.training.checkpoint import Say
 from ganlet.training.evaluate import Evaluate, FeatureNetMemory
 from ganlet.training.loop import Job, Outcome, Progress, pick_device, run_training
@@ -80,43 +75,9 @@ def planned_stage(plan: Plan) -> Stage:
     return Stage(Path(plan.stage), {"stage": plan.stage, **networks})
 
 
-@dataclass(frozen=True)
-class Ends:
-    """What a recipe's generator takes and gives, beside its network."""
-
-    latent: int
-    channels: Literal[1, 3]
-    classes: int | None = None
-    class_names: tuple[str, ...] = ()
-
-
-def generator_config(network: recipes.Network, ends: Ends) -> GeneratorConfig:
-    """The config of a generator that a recipe describes."""
-    return GeneratorConfig(
-        latent=ends.latent,
-        widths=network.widths,
-        strides=network.all_strides,
-        kernels=network.all_kernels,
-        channels=ends.channels,
-        norm=network.norm,
-        spectral=network.spectral,
-        block=network.block,
-        classes=ends.classes,
-        class_names=ends.class_names,
-        condition=network.condition,
-    )
-
-
-def critic_config(critic: recipes.Critic, channels: Literal[1, 3], classes: int | None) -> CriticConfig:
-    """The config of a critic that a recipe describes."""
-    return CriticConfig(
-        widths=critic.widths,
-        channels=channels,
-        norm=critic.norm,
-        spectral=critic.spectral,
-        classes=classes,
-        condition=critic.condition,
-    )
+def teacher_ends(teacher: recipes.Teacher, data: recipes.Data) -> Ends:
+    """What the generator of [teacher] takes and gives."""
+    return Ends(teacher.latent, data.size, data.channels, teacher.classes)
 
 
 def teacher_plan(recipe: recipes.Recipe) -> Plan:
@@ -124,10 +85,11 @@ def teacher_plan(recipe: recipes.Recipe) -> Plan:
     teacher = recipe.teacher
     if teacher is None:
         raise GanletError(f"Recipe {recipe.run.name} has no [teacher] section; add one, or run the stages that it has.")
+    family, ends = FAMILIES[teacher.family], teacher_ends(teacher, recipe.data)
     return Plan(
         stage="teacher",
-        generator=generator_config(teacher, Ends(teacher.latent, recipe.data.channels, teacher.classes)),
-        critic=critic_config(teacher.critic, recipe.data.channels, teacher.classes),
+        generator=family.generator_config.of(teacher, ends),
+        critic=family.critic_config.of(teacher.critic, ends),
         section=teacher,
         step=adversarial_step,
     )
@@ -141,7 +103,7 @@ def build_state(plan: Plan, fill: Fill | None, device: str) -> State:
     generator, critic = plan.build(plan.generator), build_critic(plan.critic)
     teacher = build_generator(plan.teacher) if plan.teacher is not None else None
     adapters = perceptual = None
-    if plan.teacher is not None and isinstance(plan.section, recipes.Distill):
+    if plan.teacher is not None and isinstance(plan.section, recipes.Lessons):
         adapters = Adapters(plan.generator, plan.teacher) if plan.section.adapters else None
         perceptual = PerceptualNet() if plan.section.perceptual else None
     if fill is not None:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ganlet.errors import GanletError
 from ganlet.losses.perceptual import PerceptualNet
-from ganlet.models import Adapters, Critic, Generator
+from ganlet.models.adapters import Adapters
+from ganlet.models.base import Critic, Generator
 from ganlet.recipe import Train
 from ganlet.training.checkpoint import Say, open_checkpoint, write_checkpoint
 from ganlet.training.evaluate import Best

@@ -26,7 +26,7 @@ from ganlet.losses import (
     weighted,
 )
 from ganlet.models.ports import TensorFeed, draw_feed
-from ganlet.recipe import Distill, Teacher, Train, Transfer
+from ganlet.recipe import Lessons, Teacher, Train, Transfer
 from ganlet.training.augment import augment
 from ganlet.training.phases import phase
 from ganlet.training.state import State
@@ -35,7 +35,7 @@ from ganlet.training.terms import compare, weights_of
 RealBatch = Callable[[int], Batch]
 """The batch of real pictures at an endless position; a forecast gives fake tensors."""
 Logs = dict[str, Tensor]
-Section = Teacher | Transfer | Distill
+Section = Teacher | Transfer | Lessons
 """The recipe's section of a stage: its loss and its training."""
 Step = Callable[[State, RealBatch, torch.Generator, Any], Logs]
 
@@ -115,7 +115,7 @@ def critic_step(state: State, real: Real, feed: TensorFeed, section: Section, rn
 
     With a `gate` the update shrinks where the critic's balance is above it; Adam's moments take note of it as ever.
     """
-    train, gate = section.train, section.gate if isinstance(section, Distill) else None
+    train, gate = section.train, section.gate if isinstance(section, Lessons) else None
     target = 1 - (1 - train.real_label_low) * torch.rand(len(real.pictures), generator=rng).to(state.device)
     state.critic_adam.zero_grad(set_to_none=True)
     logs: Logs = {}
@@ -170,7 +170,7 @@ def _critic_gradients(state: State, pair: Pair, share: float, section: Section, 
 
 def _critic_updates(state: State, reals: RealBatch, section: Section, rng: torch.Generator) -> Logs:
     logs: Logs = {}
-    train, distill = section.train, section if isinstance(section, Distill) else None
+    train, distill = section.train, section if isinstance(section, Lessons) else None
     for number in range(train.n_critic):
         real = real_batch(state, reals(state.step * train.n_critic + number))
         if distill is not None and distill.real_share < 1:
@@ -227,7 +227,7 @@ def adversarial_step(state: State, reals: RealBatch, rng: torch.Generator, secti
     return logs | _generator_update(state, train, draw(state, train.batch, rng), objective)
 
 
-def distillation_step(state: State, reals: RealBatch, rng: torch.Generator, distill: Distill) -> Logs:
+def distillation_step(state: State, reals: RealBatch, rng: torch.Generator, distill: Lessons) -> Logs:
     """n_critic updates of the critic on the student's pictures, then one of the student by the joint loss.
 
     J = alpha L_adv(S(z)) + (1 - alpha) (sum of weight x distance of S(z) from T(z)), the same feed for both. Where no

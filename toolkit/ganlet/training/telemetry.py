@@ -20,7 +20,7 @@ from ganlet.device.feed import Ports
 from ganlet.device.pictures import encode_png, grid, to_uint8
 from ganlet.errors import Diverged, GanletError
 from ganlet.files import write_bytes
-from ganlet.models import Generator
+from ganlet.models.base import Generator
 from ganlet.models.ports import seeded_feed
 
 FIXED_LATENTS = 6

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ganlet.losses import PIXEL_TERMS, adapted_features, feature_l1, relation
-from ganlet.models import hidden_pairs
+from ganlet.models.config import hidden_pairs
 from ganlet.models.ports import TensorFeed
-from ganlet.recipe import Distill
+from ganlet.recipe import Lessons
 from ganlet.training.state import State
 
 
@@ -23,14 +23,14 @@ class Compared(NamedTuple):
     """Distance by name, scalars."""
 
 
-def weights_of(distill: Distill) -> dict[str, float]:
+def weights_of(distill: Lessons) -> dict[str, float]:
     """The terms that the recipe asks for, with their weights."""
     weights = {"pixel": 0.0 if distill.pixel == "none" else 1.0}
     weights |= {name: getattr(distill, name) for name in ("features", "adapters", "relation", "perceptual")}
     return {name: weight for name, weight in weights.items() if weight}
 
 
-def compare(state: State, distill: Distill, feed: TensorFeed, seen: TensorFeed) -> Compared:
+def compare(state: State, distill: Lessons, feed: TensorFeed, seen: TensorFeed) -> Compared:
     """Draw a feed by student and teacher, the latter without gradients, and measure the terms with a weight.
 
     `seen`: what the critic is shown beside the pictures.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from ganlet.artifact import Stage
 from ganlet.device.feed import Feed, check_feed
 from ganlet.device.runner import check_pictures
-from ganlet.models import Generator
+from ganlet.models.base import Generator
 from ganlet.training.load import load_generator
 
 

@@ -11,7 +11,7 @@ from ganlet.data import PictureSet
 from ganlet.device import Sampler
 from ganlet.device.pictures import to_uint8
 from ganlet.metrics import Figure, Moments, compare, extract, feature_net, frechet_distance, moments
-from ganlet.models import Generator
+from ganlet.models.base import Generator
 from ganlet.training.state import seed_of
 from ganlet.verify.torch_runner import TorchRunner
 

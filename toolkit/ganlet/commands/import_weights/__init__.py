@@ -1,7 +1,7 @@
 """Weights from elsewhere: a state dict becomes a stage of a run. Files are untrusted: no pickled objects are loaded."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,11 @@ from ganlet.commands.import_weights.numbers import as_float32, refuse_kinds
 from ganlet.commands.import_weights.reading import read_content
 from ganlet.errors import GanletError
 from ganlet.files import sha256_file
-from ganlet.models import build_critic, build_generator
-from ganlet.models.blocks import LabelVectors
-from ganlet.recipe import Critic, Distill, Recipe, Teacher, load_recipe, save_recipe
-from ganlet.training.plan import Ends, critic_config, generator_config
+from ganlet.models.config import CriticNetwork, Ends, GeneratorConfig
+from ganlet.models.families import FAMILIES, build_critic, build_generator
+from ganlet.recipe import Distill, Recipe, Teacher, load_recipe, save_recipe
+from ganlet.training.plan import teacher_ends
 
-FIRST_WEIGHT = "layer1.0.weight"
 CLASS_WEIGHTS = ("embedding.weight", "layer1.1.gain.weight")
 SHOWN = 5  # names in a message
 Build = Callable[[Candidate], nn.Module]
@@ -59,22 +58,21 @@ def import_stage(
     if (run / stage / CONFIG).exists():
         holds = "already holds a stage" if is_stage(run / stage) else f"holds a {CONFIG} of another program"
         raise GanletError(f"{run / stage} {holds}; choose another --out.")
-    if critic is not None and not isinstance(section.critic, Critic):
+    if critic is not None and not isinstance(section.critic, CriticNetwork):
         raise GanletError(f"--critic {critic}: recipe {recipe.run.name} has no [critic] widths to build it; add them.")
     in_file = read_candidates(weights)
     generator = take(in_file, "generator", _generator_of(section, recipe, weights), weights)
     networks: dict[str, Any] = {"generator": (GENERATOR, _config(generator.network), generator.tensors)}
     notes, digest = [f"generator: {note}" for note in generator.notes], sha256_file(weights)
     made_from = {"file": weights.name, "sha256": sha256_file(weights), "generator": generator.chosen}
-    if isinstance(section.critic, Critic):
-        own = _take_critic(section.critic, recipe, weights, in_file, critic)
-        if isinstance(own, Taken):
-            networks["critic"] = (CRITIC, _config(own.network), own.tensors)
-            notes += [f"critic: {note}" for note in own.notes]
-            made_from["critic"] = own.chosen
-        elif own:
-            notes.append(own)
-        digest += sha256_file(critic) if critic is not None else ""
+    own = _take_critic(section, recipe, weights, in_file, critic)
+    if isinstance(own, Taken):
+        networks["critic"] = (CRITIC, _config(own.network), own.tensors)
+        notes += [f"critic: {note}" for note in own.notes]
+        made_from["critic"] = own.chosen
+    elif own:
+        notes.append(own)
+    digest += sha256_file(critic) if critic is not None else ""
     for note in notes:
         say(note)
     _keep_recipe(recipe, run / "recipe.toml")
@@ -158,28 +156,37 @@ def _no_fit(in_file: list[Candidate], role: Role, build: Build, path: Path) -> G
 
 
 def _generator_of(section: Teacher | Distill, recipe: Recipe, path: Path) -> Build:
+    config_class = FAMILIES[section.family].generator_config
+
     def build(candidate: Candidate) -> nn.Module:
-        # A teacher's latent stands in the recipe, a student's is its teacher's; ConvTranspose2d: (latent, out, k, k)
         if isinstance(section, Teacher):
-            latent, classes = section.latent, section.classes
-        else:
-            first = candidate.tensors.get(FIRST_WEIGHT)
-            if first is None or first.dim() != 4:
-                names = ", ".join(list(candidate.tensors)[:SHOWN])
-                raise GanletError(
-                    f"{path} has no {FIRST_WEIGHT} of four dimensions but {names}; expected a Ganlet or base-work "
-                    "generator."
-                )
-            latent, classes = int(first.shape[0]), classes_of(candidate.tensors)
-            latent -= LabelVectors.length(classes) if classes and section.condition == "concatenate" else 0
+            return build_generator(config_class.of(section, teacher_ends(section, recipe.data)))
+        # A teacher's latent stands in the recipe, a student's is its teacher's.
+        ends = Ends(1, recipe.data.size, recipe.data.channels, classes_of(candidate.tensors))
+        latent = _latent_of(candidate, lambda latent: config_class.of(section, replace(ends, latent=latent)), path)
         try:
-            return build_generator(generator_config(section, Ends(latent, recipe.data.channels, classes)))
+            return build_generator(config_class.of(section, replace(ends, latent=latent)))
         except ValidationError as error:
             raise GanletError(
                 f"{path} reads latents of {latent} numbers, which no generator can; give the weights of another one."
             ) from error
 
     return build
+
+
+def _latent_of(candidate: Candidate, config: Callable[[int], GeneratorConfig], path: Path) -> int:
+    """The length of a candidate's latents, by the first weight whose shape depends on it."""
+    shapes, longer = (_shapes(build_generator(config(latent))) for latent in (1, 2))
+    name = next(name for name in shapes if shapes[name] != longer[name])
+    axis = next(axis for axis, (one, two) in enumerate(zip(shapes[name], longer[name], strict=True)) if one != two)
+    first = candidate.tensors.get(name)
+    if first is None or first.dim() != len(shapes[name]):
+        names = ", ".join(list(candidate.tensors)[:SHOWN])
+        raise GanletError(
+            f"{path} has no {name} of {len(shapes[name])} dimensions but {names}; expected a Ganlet or base-work "
+            "generator."
+        )
+    return int(first.shape[axis]) - shapes[name][axis] + 1
 
 
 def classes_of(tensors: Mapping[str, Tensor]) -> int | None:
@@ -189,11 +196,14 @@ def classes_of(tensors: Mapping[str, Tensor]) -> int | None:
 
 
 def _take_critic(
-    section: Critic, recipe: Recipe, weights: Path, in_file: list[Candidate], path: Path | None
+    section: Teacher | Distill, recipe: Recipe, weights: Path, in_file: list[Candidate], path: Path | None
 ) -> Taken | str:
     """The critic of its own file, or that which lies beside the generator; else what there is to say, or nothing."""
+    if not isinstance(section.critic, CriticNetwork):
+        return ""
     classes = recipe.teacher.classes if recipe.teacher is not None else None
-    config = critic_config(section, recipe.data.channels, classes)
+    ends = Ends(1, recipe.data.size, recipe.data.channels, classes)  # no critic knows the latent
+    config = FAMILIES[section.family].critic_config.of(section.critic, ends)
 
     def build(candidate: Candidate) -> nn.Module:
         return build_critic(config)
