@@ -160,3 +160,27 @@ def test_a_condition_without_classes_is_useless(ganlet: Callable[..., Answer], t
     del recipe["teacher"]["classes"]
     answer = ganlet("train", write(recipe, tmp_path), "--run", tmp_path / "run")
     expect_refused(answer, "teacher.condition: there are no classes", "teacher.critic.condition: there are no classes")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("condition", ["concatenate", "batch-norm"])
+def test_foreign_weights_of_a_conditional_generator_are_taken(
+    ganlet: Callable[..., Answer], tmp_path: Path, condition: str
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    path = write(tables(condition), tmp_path)
+    assert ganlet("train", path, "--run", tmp_path / "run")[0] == 0
+    for stage in ("teacher", "student"):
+        tensors = load_file(tmp_path / "run" / "teacher" / "weights.safetensors")
+        if stage == "student":
+            assert ganlet("distill", path, "--run", tmp_path / "run")[0] == 0
+            tensors = load_file(tmp_path / "run" / "student" / "weights.safetensors")
+        torch.save({f"module.{name}": tensor for name, tensor in tensors.items()}, tmp_path / "theirs.pt")
+        words = ("import", tmp_path / "theirs.pt", "--like", path, "--stage", stage, "--out", tmp_path / stage)
+        assert ganlet(*words)[0] == 0
+        taken = load_stage(tmp_path / stage / stage)
+        made = load_stage(tmp_path / "run" / stage)
+        assert taken.weights_sha256 == made.weights_sha256
+        assert taken.config["generator"]["classes"] == 10 and taken.config["generator"]["latent"] == 8
