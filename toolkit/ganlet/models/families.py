@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ganlet.errors import GanletError
-from ganlet.models import dcgan
+from ganlet.models import dcgan, mlp
 from ganlet.models.base import Critic, Family, Generator
 from ganlet.models.config import DEFAULT_FAMILY, CriticConfig, GeneratorConfig
 
 FAMILIES: dict[str, Family] = {
     "dcgan": dcgan.FAMILY,
+    "mlp": mlp.FAMILY,
 }
 
 
