@@ -7,7 +7,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from ganlet.device.feed import Ports, label_port, z_port
-from ganlet.models.blocks import ConditionalBatchNorm2d, Weighted, maker
+from ganlet.models.blocks import Weighted, maker
 from ganlet.models.config import CriticConfig, CriticNetwork, GeneratorConfig, Network
 
 
@@ -40,8 +40,6 @@ class Generator(nn.Module):
 
     def cuts(self) -> list[Weighted]:
         """For each hidden layer the module that makes its channels, which pruning may cut. [] cannot be pruned."""
-        if any(isinstance(module, ConditionalBatchNorm2d) for module in self.modules()):
-            return []
         return [maker(layer) for layer in self.layers()[:-1]]
 
 
