@@ -19,7 +19,7 @@ from ganlet.memory.forecast import forecast
 from ganlet.memory.measure import measure
 from ganlet.memory.ways import ways_of
 from ganlet.models.adapters import Adapters
-from ganlet.models.families import build_critic, build_generator
+from ganlet.models.families import build_critic, build_generator, family_of_json
 from ganlet.models.init import copy_strongest_channels, initialise
 from ganlet.models.mlp import Critic, CriticConfig, Generator, GeneratorConfig
 from ganlet.recipe import Prune, Recipe, Transfer, parse_recipe
@@ -202,6 +202,12 @@ def test_there_are_ways_that_save_memory() -> None:
 
 
 def test_it_is_built_by_its_configs() -> None:
-    assert isinstance(build_generator(CONFIG), Generator) and isinstance(
-        build_critic(CriticConfig(widths=(3,), size=16, channels=1)), Critic
-    )
+    critic = CriticConfig(widths=(3,), size=16, channels=1)
+    assert isinstance(build_generator(CONFIG), Generator) and isinstance(build_critic(critic), Critic)
+    assert family_of_json(CONFIG.model_dump(mode="json"), "config.json").generator_config is GeneratorConfig
+
+
+@pytest.mark.parametrize("family", ["stylegan", 3, ["mlp"], None])
+def test_a_config_of_an_unknown_family_names_the_known_ones(family: Any) -> None:
+    with pytest.raises(GanletError, match=r"run/config.json holds a network of the family .* expected dcgan or mlp"):
+        family_of_json({"family": family}, "run/config.json")

@@ -19,7 +19,7 @@ def rows_table(document: dict[str, Any]) -> Table:
         table.add_column(head, justify="right", no_wrap=True)
     for row in document["rows"]:
         cells = _cells(row) if row["status"] == "measured" else ["-"] * len(_HEADS)
-        table.add_row(escape(printable(f"{row['artifact']}@{row['runtime']}")), str(row["batch"]), *cells)
+        table.add_row(escape(printable(f"{row['artefact']}@{row['runtime']}")), str(row["batch"]), *cells)
     return table
 
 
@@ -46,10 +46,10 @@ def notes(document: dict[str, Any]) -> list[str]:
         )
     for row in measured:
         if row["flop_per_picture"] is None:
-            said.append(f"{row['artifact']}: no % of peak, {row['flop_source']}.")
+            said.append(f"{row['artefact']}: no % of peak, {row['flop_source']}.")
     for row in document["rows"]:
         if row["status"] != "measured":
-            said.append(f"{row['artifact']}@{row['runtime']}, batch {row['batch']}: not measured. {row['reason']}")
+            said.append(f"{row['artefact']}@{row['runtime']}, batch {row['batch']}: not measured. {row['reason']}")
     if "compare" in document:
         said.append(document["compare"]["sentence"])
     return list(dict.fromkeys(said))
