@@ -65,6 +65,36 @@ def test_other_kinds_of_generators_are_cut_as_exactly(changes: dict[str, object]
     torch.testing.assert_close(uncut(z()), whole(z()), rtol=0, atol=1e-6)
 
 
+CONDITIONAL = [{"classes": 5}, {"classes": 5, "condition": "batch-norm"}]
+
+
+@pytest.mark.parametrize("changes", CONDITIONAL)
+@pytest.mark.parametrize("importance", ["strength", "magnitude", "group-norm", "diversity"])
+@torch.no_grad()
+def test_conditional_generators_are_cut_and_copied_as_exactly(changes: dict[str, object], importance: Any) -> None:
+    whole = generator(GeneratorConfig.model_validate(CONFIG.model_dump() | changes))
+    feed = {"z": z(), "label": torch.arange(len(z())) % 5}
+    scores = channel_scores(whole, importance, seed=3)
+    kept = best_channels(scores, (5, 4, 3))
+    cut = remove_channels(whole, kept)
+    torch.testing.assert_close(cut(**feed), zero_channels(whole, kept)(**feed), rtol=0, atol=1e-6)
+    student = build_generator(narrowed(whole.config, kept)).eval()
+    copy_strongest_channels(student, whole, scores)
+    assert torch.equal(student(**feed), cut(**feed))
+
+
+def test_gains_of_classes_are_no_scales_of_channels() -> None:
+    whole = generator(GeneratorConfig.model_validate(CONFIG.model_dump() | CONDITIONAL[1]))
+    with pytest.raises(GanletError, match='has condition = "batch-norm", whose scales differ by class'):
+        channel_scores(whole, "batch-norm", seed=3)
+
+
+def test_a_generator_without_cuts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Generator, "cuts", lambda self: [])
+    with pytest.raises(GanletError, match='family = "dcgan" have no width that pruning may change'):
+        channel_scores(generator(), "diversity", seed=3)
+
+
 @torch.no_grad()
 def test_keeping_everything_changes_nothing() -> None:
     whole = generator()

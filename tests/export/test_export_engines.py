@@ -22,7 +22,7 @@ from ganlet.export.engines import Built, Refused, Request, build_engine, build_e
 from ganlet.export.onnx_export import onnx_bytes, onnx_facts
 from ganlet.export.refusals import TARGETS, predict
 from ganlet.models import families
-from ganlet.models.dcgan import GeneratorConfig
+from ganlet.models.config import GeneratorConfig
 from ganlet.models.families import build_generator
 from ganlet.verify.engine import check_engine
 from graphs import FP32, halved, product, quantise, transposed
@@ -42,13 +42,15 @@ FAMILIES = {
         "strides": (4, 2, 2, 2),
         "kernels": (8, 4, 4, 4),
     },
+    "mlp": {"family": "mlp", "latent": 32, "widths": (48, 64), "size": 16, "channels": 1},
 }
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def listed_model(run: Path, options: dict[str, Any]) -> GeneratorConfig:
     """RUN/generator*.onnx in every precision, as `ganlet export` lists them."""
-    config = GeneratorConfig(**{"channels": 3} | options)
+    family = families.FAMILIES[options.get("family", "dcgan")]
+    config = family.generator_config.model_validate({"channels": 3} | options)
     torch.manual_seed(0)
     run.mkdir()
     plain = run / "generator.onnx"

@@ -32,19 +32,26 @@ PART = 32  # latents at a time, to save memory
 def channel_scores(generator: Generator, importance: Importance, seed: int) -> Scores:
     """The scores of a generator as it draws in eval mode: a function of its weights and, for `diversity`, of `seed`.
 
-    Raises GanletError where the importance does not apply: see `require_importance`.
+    Raises GanletError where the importance does not apply (see `require_importance`), and where nothing can be cut.
     """
     require_importance(importance, generator.config)
+    if not generator.cuts():
+        raise GanletError(
+            f'Generators of family = "{generator.config.family}" have no width that pruning may change; remove this '
+            'step of [[compress]], or distil into a narrower student with distill.width and init = "random".'
+        )
     return SCORES[importance](plain_copy(generator), seed)
 
 
 def require_importance(importance: Importance, config: GeneratorConfig) -> None:
     """Raise GanletError where an importance has nothing to read in a generator of `config`."""
     norm = getattr(config, "norm", "none")
-    if importance == "batch-norm" and norm != "batch":
+    conditional = config.classes is not None and getattr(config, "condition", "") == "batch-norm"
+    if importance == "batch-norm" and (norm != "batch" or conditional):
+        has = 'condition = "batch-norm", whose scales differ by class' if conditional else f'norm = "{norm}"'
         raise GanletError(
-            f'importance = "batch-norm" reads the scales of batch norms, but the generator has norm = "{norm}"; '
-            'choose importance = "diversity".'
+            f'importance = "batch-norm" reads the scales of batch norms, but the generator has {has}; choose '
+            'importance = "diversity".'
         )
 
 

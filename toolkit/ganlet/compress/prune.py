@@ -14,7 +14,7 @@ from ganlet.compress.importance import Scores, channel_group, dependency_graph, 
 from ganlet.errors import GanletError
 from ganlet.files import MB
 from ganlet.models.base import Generator
-from ganlet.models.blocks import channel_count, channel_weight
+from ganlet.models.blocks import ConditionalBatchNorm2d, channel_count, channel_weight
 from ganlet.models.config import GeneratorConfig
 from ganlet.models.families import build_generator
 from ganlet.training.load import load_strict
@@ -118,6 +118,9 @@ def zero_channels(generator: Generator, kept: Kept) -> Generator:
                 part.bias[gone] = 0
         for part in (*norms, *alone):
             part.weight[gone] = 0
+        for norm in [part for part in layer if isinstance(part, ConditionalBatchNorm2d)]:
+            norm.gain.weight[:, gone] = 0  # (classes, out)
+            norm.bias.weight[:, gone] = 0
     return silent
 
 

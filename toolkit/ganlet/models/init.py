@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ganlet.models.base import Generator
 from ganlet.models.blocks import (
+    ConditionalBatchNorm2d,
     LabelVectors,
     Weighted,
     channel_count,
@@ -66,6 +67,8 @@ def strength(layer: nn.Sequential, inputs: Tensor | None = None) -> Tensor:
     for norm in list(layer)[1:]:
         if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d | nn.InstanceNorm2d):
             found = norm.weight.abs() * found
+        elif isinstance(norm, ConditionalBatchNorm2d):
+            found = norm.gain.weight.abs().mean(dim=0) * found  # over the classes
     return found
 
 
