@@ -37,6 +37,8 @@ TEACHERS: dict[str, dict[str, Any]] = {
         "teacher__classes": 10,
         "teacher__critic": {"widths": [6, 8], "condition": "projection"},
     },
+    "fully connected": {"teacher__family": "mlp", "distill": None},
+    "fully connected, of classes": {"teacher__family": "mlp", "teacher__classes": 10, "distill": None},
 }
 STUDENTS: dict[str, dict[str, Any]] = {
     "features": {},
