@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "limits": set(),
     "observer": set(),
     "section": set(),
-    "recipe": GROUND | {"section", "models"},
+    "recipe": GROUND | {"artifact", "section", "models"},
     "artifact": GROUND,
     "data": GROUND | {"leftovers"},
     "models": GROUND | {"device", "losses", "section"},
@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "device": GROUND,
     "metrics": GROUND | {"device"},
     "latent": GROUND | {"device", "metrics"},
-    "report": GROUND | {"device"},  # the list of what no hardware has shown
+    "report": GROUND | {"artifact", "device"},  # the list of what no hardware has shown
     "training": GROUND | {"artifact", "recipe", "data", "models", "losses", "device"},
     "compress": GROUND | {"artifact", "recipe", "models", "losses", "training", "device", "export"},
     "memory": GROUND | {"data"} | {"recipe", "models", "training", "device"},

@@ -335,7 +335,7 @@ def test_a_damaged_export_is_not_sampled(ganlet: Callable[..., Answer], run_copy
 def test_sample_refuses_a_label_of_an_unconditional_generator(
     ganlet: Callable[..., Answer], run_copy: Path, tmp_path: Path
 ) -> None:
-    expect_refused(ganlet("sample", run_copy, "--out", tmp_path / "x", "--label", 3), "label 3", "it has no classes")
+    expect_refused(ganlet("sample", run_copy, "--out", tmp_path / "x", "--label", 3), "label '3'", "it has no classes")
 
 
 def test_budget_judges_a_card(ganlet: Callable[..., Answer], recipe_path: Path) -> None:

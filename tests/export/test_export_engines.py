@@ -21,7 +21,7 @@ from ganlet.export.engine_files import about_engine, build_listed, engine_name
 from ganlet.export.engines import Built, Refused, Request, build_engine, build_engines
 from ganlet.export.onnx_export import onnx_bytes, onnx_facts
 from ganlet.export.refusals import TARGETS, predict
-from ganlet.models import families
+from ganlet.models import dcgan, families
 from ganlet.models.config import GeneratorConfig
 from ganlet.models.families import build_generator
 from ganlet.verify.engine import check_engine
@@ -104,7 +104,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_engine_is_listed_with_the_classes_of_its_model(tmp_path: Path) -> None:
-    config = GeneratorConfig(**FAMILIES["dcgan"] | {"classes": 2, "class_names": ("cat", "dog")})
+    config = dcgan.GeneratorConfig(**FAMILIES["dcgan"] | {"classes": 2, "class_names": ("cat", "dog")})
     model = onnx.load_from_string(onnx_bytes(build_generator(config), ""))
     path = tmp_path / "generator.onnx"
     onnx.save(model, path)

@@ -23,9 +23,43 @@ CONFIG = "config.json"
 GENERATOR = "weights.safetensors"
 CRITIC = "critic.safetensors"
 FORECAST = "forecast.json"  # what training was to take of memory, written before it began
-STAGES = ("teacher", "transfer", "student", "pruned", "quantized")  # in the order in which they follow each other
-STAGE_OF_STEP = {"prune": "pruned", "quantize": "quantized"}
+
+
+@dataclass(frozen=True)
+class StageKind:
+    """One kind of stage: its folder's `name`, the recipe's `section` that asks for it, the `command` that makes it."""
+
+    name: str
+    section: str
+    command: str
+
+    @property
+    def method(self) -> str | None:
+        """Of a step of [[compress]], the method that its table names, which is the command's name too."""
+        return self.command if self.section == "compress" else None
+
+    @property
+    def asked_by(self) -> str:
+        """What a recipe has where it asks for this stage, in words."""
+        return f'[[compress]] section with method = "{self.method}"' if self.method else f"[{self.section}] section"
+
+
+STAGE_KINDS = {
+    kind.name: kind
+    for kind in (
+        StageKind("teacher", "teacher", "train"),
+        StageKind("transfer", "transfer", "transfer"),
+        StageKind("student", "distill", "distill"),
+        StageKind("pruned", "compress", "prune"),
+        StageKind("quantized", "compress", "quantize"),
+    )
+}
+"""Every kind of stage by its name, in the order in which they follow each other. The one table of them."""
+STAGES = tuple(STAGE_KINDS)
+STAGE_OF_STEP = {kind.method: name for name, kind in STAGE_KINDS.items() if kind.method is not None}
 """A step of [[compress]] by its method -> the stage that it makes."""
+TRAINED_SECTIONS = tuple(kind.section for kind in STAGE_KINDS.values() if kind.method is None)
+"""The sections of a recipe that train a stage, in their order."""
 
 
 @dataclass(frozen=True)

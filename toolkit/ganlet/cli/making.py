@@ -1,7 +1,6 @@
 """Commands that make: a run, one stage of it, a search, a stage of foreign weights."""
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,8 +23,6 @@ from ganlet.errors import GanletError
 
 if TYPE_CHECKING:
     from ganlet.artifact import Stage
-    from ganlet.commands.open_run import OpenRun
-    from ganlet.recipe import Recipe
 
 
 @app.command()
@@ -53,77 +50,76 @@ def _show_freezing(recipe: Any, folder: Path) -> None:
         print_tables(freezing_table(found))
 
 
-def _one_step(method: str) -> Callable[..., None]:
-    """One step of [[compress]]."""
+@app.command()
+def train(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+    """Train the teacher of a recipe.
 
-    def make(place: "OpenRun") -> "Stage":
-        from ganlet.commands.run import METHODS
-
-        return METHODS[method](place)
-
-    return _one(make, lambda recipe: recipe.step(method) is not None, f'[[compress]] section with method = "{method}"')
+    Example: ganlet train recipes/kittens-quick.toml
+    """
+    _make_stage("teacher", recipe, overrides, out, as_json)
 
 
-def _one_stage(section: str) -> Callable[..., None]:
-    """What a section asks for."""
+@app.command()
+def transfer(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+    """Train another run's GAN on with its deep layers frozen.
 
-    def make(place: "OpenRun") -> "Stage":
-        from ganlet.commands.run import STEPS
-
-        return STEPS[section](place)
-
-    return _one(make, lambda recipe: bool(getattr(recipe, section)), f"[{section}] section")
+    Example: ganlet transfer recipes/kittens-to-monsters.toml
+    """
+    _make_stage("transfer", recipe, overrides, out, as_json)
 
 
-def _one(make: Callable[["OpenRun"], "Stage"], has: Callable[["Recipe"], bool], what: str) -> Callable[..., None]:
-    def command(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
-        from ganlet.commands.open_run import OpenRun
+@app.command()
+def distill(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+    """Distil the teacher into the recipe's student.
 
-        parsed = recipe_of(recipe, overrides)
-        if not has(parsed):
-            raise GanletError(f"{recipe} has no {what}; add one, or run another stage.")
-        with run_folder(parsed, out) as folder:
-            place = OpenRun.open(parsed, folder, observer())
-            place.keep_recipe()
-            stage = make(place)
-        _show_freezing(parsed, folder)
-        result = {"stage": stage.name, "folder": str(stage.folder), "training": stage.training}
-        result["data"] = place.pictures.as_json()
-        finish(as_json, result | _measured(stage), f"{stage.name} is complete: {stage.folder}")
-
-    return command
+    Example: ganlet distill recipes/kittens-quick.toml
+    """
+    _make_stage("student", recipe, overrides, out, as_json)
 
 
-def _measured(stage: "Stage") -> dict[str, Any]:
-    """What a quantisation measured."""
-    found = stage.config["provenance"].get("int8")
-    return {} if found is None else {"int8": found}
+@app.command()
+def prune(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+    """Take channels out of the last generator of a recipe, by its \\[\\[compress]] section.
+
+    Example: ganlet prune recipes/kittens-pruned.toml
+    """
+    _make_stage("pruned", recipe, overrides, out, as_json)
 
 
-_HELP = {
-    "teacher": ("train", "Train the teacher of a recipe.", "ganlet train recipes/kittens-quick.toml"),
-    "transfer": (
-        "transfer",
-        "Train another run's GAN on with its deep layers frozen.",
-        "ganlet transfer recipes/kittens-to-monsters.toml",
-    ),
-    "distill": (
-        "distill",
-        "Distil the teacher into the recipe's student.",
-        "ganlet distill recipes/kittens-quick.toml",
-    ),
-}
-_STEPS = {
-    "prune": "Take channels out of the last generator of a recipe, by its \\[\\[compress]] section.",
-    "quantize": (
-        "Measure the last generator of a recipe in int8, and train it on as its int8 file draws where that is too far "
-        "off, by its \\[\\[compress]] section."
-    ),
-}
-for _section, (_verb, _what, _example) in _HELP.items():
-    app.command(_verb, help=f"{_what}\n\nExample: {_example}")(_one_stage(_section))
-for _method, _what in _STEPS.items():
-    app.command(_method, help=f"{_what}\n\nExample: ganlet {_method} recipes/kittens-pruned.toml")(_one_step(_method))
+@app.command()
+def quantize(recipe: RecipePath, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+    """Measure the last generator of a recipe in int8, by its \\[\\[compress]] section.
+
+    Where int8 is too far from fp32 and the section has a tune table, it is trained on as its int8 file draws.
+
+    Example: ganlet quantize recipes/kittens-pruned.toml
+    """
+    _make_stage("quantized", recipe, overrides, out, as_json)
+
+
+def _make_stage(name: str, recipe: Path, overrides: list[str] | None, out: Path | None, as_json: bool) -> None:
+    """Make one stage of a recipe and print where it is. Raises GanletError where the recipe does not ask for it."""
+    from ganlet.artifact import STAGE_KINDS
+    from ganlet.commands.open_run import OpenRun
+    from ganlet.commands.run import make_stage
+
+    parsed, kind = recipe_of(recipe, overrides), STAGE_KINDS[name]
+    if not parsed.asks_for(kind):
+        raise GanletError(f"{recipe} has no {kind.asked_by}; add one, or run another stage.")
+    with run_folder(parsed, out) as folder:
+        opened = OpenRun.open(parsed, folder, observer())
+        opened.keep_recipe()
+        stage = make_stage(opened, kind)
+    _show_freezing(parsed, folder)
+    result = {"stage": stage.name, "folder": str(stage.folder), "training": stage.training}
+    result |= {"data": opened.pictures.as_json()} | _int8_figures(stage)
+    finish(as_json, result, f"{stage.name} is complete: {stage.folder}")
+
+
+def _int8_figures(stage: "Stage") -> dict[str, Any]:
+    """What a quantisation measured; nothing of other stages."""
+    measured = stage.config["provenance"].get("int8")
+    return {} if measured is None else {"int8": measured}
 
 
 @app.command()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ganlet.artifact import Stage
+from ganlet.artifact import Stage, StageKind
 from ganlet.commands.export import check_exports, export_recipe
 from ganlet.commands.open_run import OpenRun
 from ganlet.commands.preflight import require_training_packages
@@ -171,6 +171,11 @@ STEPS: dict[str, Callable[[OpenRun], Stage]] = {
     "compress": compress,
 }
 """The training stages in their order, by the recipe's section that asks for them."""
+
+
+def make_stage(place: OpenRun, kind: StageKind) -> Stage:
+    """The stage of that kind, made or found complete."""
+    return STEPS[kind.section](place) if kind.method is None else METHODS[kind.method](place)
 
 
 def verify(place: OpenRun, command: str = "") -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ganlet.artifact import TRAINED_SECTIONS
+
 MOST_THREADS = 256  # that a stage of an earlier version is looked for under
 DECIDED_BY_PICTURES = ("source", "size", "channels", "crop", "count", "skip_bad")  # their content is in data_sha256
 
@@ -67,7 +69,7 @@ def is_images(name: str) -> bool:
 
 def _with_images(values: dict[str, Any], images: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """The values with another train.images, and with its default, which has no entry."""
-    for section in ("teacher", "transfer", "distill", "compress"):
+    for section in (*TRAINED_SECTIONS, "compress"):
         if section not in values:
             continue
         name = f"{section}.0.tune.train.images" if section == "compress" else f"{section}.train.images"

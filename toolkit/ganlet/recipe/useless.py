@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from ganlet.artifact import TRAINED_SECTIONS
 from ganlet.recipe.compressing import Distill, Lessons
 from ganlet.recipe.sections import Data, Export, Teacher, Train
 
@@ -24,7 +25,7 @@ def useless_keys(sections: dict[str, Any]) -> Iterator[str]:
     yield from _of_no_classes(sections.get("teacher"))
     if distill is not None and distill.init == "random" and distill.importance != _default(Distill, "importance"):
         yield 'distill.importance: random weights have no channels to choose from; remove it, or set init = "teacher"'
-    stages = [(name, sections.get(name)) for name in ("teacher", "transfer", "distill")]
+    stages = [(name, sections.get(name)) for name in TRAINED_SECTIONS]
     stages += [(f"compress.{number}.tune", step.tune) for number, step in enumerate(sections.get("compress") or ())]
     for name, stage in stages:
         if isinstance(stage, Lessons) and not stage.needs_critic:

@@ -2,6 +2,7 @@
 
 from pydantic import SerializeAsAny
 
+from ganlet.artifact import TRAINED_SECTIONS, StageKind
 from ganlet.recipe.basis import Basis
 from ganlet.recipe.compressing import Distill, Quantize, Step
 from ganlet.recipe.sections import Budget, Data, Export, Run, Search, Teacher, Transfer, Verify
@@ -24,7 +25,11 @@ class Recipe(Section):
     @property
     def sha256(self) -> str:
         """Hash of all that decides the results; the name and the device of the run do not."""
-        return self.key("data", "teacher", "transfer", "distill", "compress", "export", "verify", "budget")
+        return self.key("data", *TRAINED_SECTIONS, "compress", "export", "verify", "budget")
+
+    def asks_for(self, kind: StageKind) -> bool:
+        """Whether this recipe makes a stage of that kind."""
+        return bool(getattr(self, kind.section)) if kind.method is None else self.step(kind.method) is not None
 
     def step(self, method: str) -> int | None:
         """Which table of [[compress]] has this method, from 0; None where none has."""
@@ -48,7 +53,7 @@ class Recipe(Section):
         values = self.deciding()
         values["data"].pop("path", None)
         values.get("search", {}).pop("trials", None)
-        made = [values.get(section, {}) for section in ("teacher", "transfer", "distill")]
+        made = [values.get(section, {}) for section in TRAINED_SECTIONS]
         steps = values.get("compress", ())
         for table in [*made, *steps]:
             table.pop("from", None)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ganlet.artifact import STAGES
 from ganlet.errors import GanletError
 from ganlet.files import read_json
 
 SCHEMA = 1
 REPORT = "report.json"
 PAGE = "report.html"
-STAGES = ("teacher", "transfer", "student", "pruned", "quantized")  # in the order in which they follow each other
 BEYOND = 1e30  # no figure of a run is as large; it and infinity and NaN count as missing
 
 Json = dict[str, Any]
